@@ -55,6 +55,10 @@ class Likelihood(ABC):
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         """Expected value, shape (..., g); the expected code for ordered categories."""
 
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        """Variance of a number or count given ``z``, shape (..., g)."""
+        raise TypeError(f"{type(self).__name__} has categories, whose variance means nothing.")
+
     def probs(self, driven: Tensor, free: Tensor) -> Tensor:
         """Probability of every category, shape (..., g, C); finite discrete kinds only."""
         raise TypeError(f"{type(self).__name__} does not have finitely many values.")

@@ -184,6 +184,17 @@ class ColumnLikelihoods(nn.Module):
         """One value per column given ``z``, shape (..., n_columns): `point` of `statistics`."""
         return self.point(self.statistics(driven, free))
 
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        """Variance of every column given ``z``, shape (..., n_columns); 0 for categories."""
+        return self._join(
+            [
+                likelihood.variance(own_driven, own_free)
+                if likelihood.n_statistics == 1
+                else torch.zeros_like(own_driven[..., 0])
+                for likelihood, own_driven, own_free in self._by_group(driven, free)
+            ]
+        )
+
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:

@@ -44,6 +44,9 @@ class Gaussian(Likelihood):
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         return driven.squeeze(-1)
 
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        return (2 * free.squeeze(-1)).exp().expand(driven.shape[:-1])
+
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -89,6 +92,10 @@ class StudentT(Likelihood):
 
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         return driven.squeeze(-1)
+
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        df = self.degrees_of_freedom(free)
+        return ((2 * free[..., 0]).exp() * df / (df - 2)).expand(driven.shape[:-1])
 
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
@@ -147,6 +154,11 @@ class LogNormal(Likelihood):
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         half_variance = 0.5 * (2 * free.squeeze(-1)).exp()
         return soft_cap(driven.squeeze(-1) + half_variance, LOG_VALUE_CAP).exp()
+
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        # Half the cap, so that the square of the mean stays within single precision.
+        log_mean = soft_cap(self.mean(driven, free).log(), LOG_VALUE_CAP / 2)
+        return (2 * log_mean).exp() * torch.expm1((2 * free.squeeze(-1)).exp().clamp(max=20.0))
 
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None

@@ -45,6 +45,9 @@ class Poisson(_Counts):
 
     n_free = 0
 
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        return self.mean(driven, free)
+
     def log_prob(self, driven: Tensor, free: Tensor, x: Tensor) -> Tensor:
         # x log(rate) - rate - log x! written around its maximum at rate = x: the plain form is a
         # small difference of numbers as large as x log x, which single precision cannot hold.
@@ -74,6 +77,10 @@ class NegativeBinomial(_Counts):
     """
 
     n_free = 1
+
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        mean = self.mean(driven, free)
+        return mean + mean.square() / _log_dispersion(free).exp()
 
     def log_prob(self, driven: Tensor, free: Tensor, x: Tensor) -> Tensor:
         # Gamma(x + r) / (Gamma(r) x!) sigma(t)^x sigma(-t)^r with t = log(mean / r).

@@ -205,9 +205,9 @@ def gaussian_experts(
 
     Parameters
     ----------
-    loadings : Tensor of shape (d, k)
-        The ``w_j``.
-    noise_variance : Tensor of shape (d,)
+    loadings : Tensor of shape (..., d, k)
+        The ``w_j``; leading dimensions are models side by side.
+    noise_variance : Tensor of shape (..., d)
         The ``psi_j``, positive.
     centred : Tensor of shape (..., d)
         ``x - mu``; anything, NaN included, where not observed.
@@ -217,7 +217,7 @@ def gaussian_experts(
     -------
     NaturalGaussian over (..., k)
     """
-    n_components = loadings.shape[1]
+    n_components = loadings.shape[-1]
     root = noise_variance.rsqrt()
     scaled = loadings * root.unsqueeze(-1)
     # A row's precision is the sum of its observed columns' outer products: one matrix product
@@ -225,7 +225,7 @@ def gaussian_experts(
     outer = (scaled.unsqueeze(-1) * scaled.unsqueeze(-2)).flatten(-2)
     information = (observed.to(outer.dtype) @ outer).unflatten(-1, (n_components, n_components))
     identity = torch.eye(n_components, dtype=outer.dtype, device=outer.device)
-    shift = (centred.where(observed, 0.0) * root) @ scaled
+    shift = centred.where(observed, 0.0) @ (scaled * root.unsqueeze(-1))
     return NaturalGaussian(information + identity, shift)
 
 

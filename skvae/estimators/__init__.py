@@ -1,0 +1,5 @@
+"""The public estimators."""
+
+from skvae.estimators.imputer import VAEImputer
+
+__all__ = ["VAEImputer"]

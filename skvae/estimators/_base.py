@@ -1,0 +1,217 @@
+"""What the estimators share: from a user's table to a fitted ensemble."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skvae.distributions import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    Likelihood,
+    LogNormal,
+    NegativeBinomial,
+    Ordinal,
+    Poisson,
+    StudentT,
+)
+from skvae.inference import Table
+from skvae.tabular import Column, TableCodec
+from skvae.tabular.scaling import TableScaler
+from skvae.tabular.table import as_table
+from skvae.training import EnsembleFitter, FitSettings, HeldOutPredictions, Tensors
+
+LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
+    "continuous": {"gaussian": Gaussian, "student_t": StudentT},
+    "positive": {"log_normal": LogNormal},
+    "count": {"negative_binomial": NegativeBinomial, "poisson": Poisson},
+}
+
+
+class BaseVAE(BaseEstimator):
+    """Validation, encoding and fitting; the estimators add what they predict."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "column_types": [dict, None],
+        "likelihood": [dict, None],
+        "max_categories": [Interval(Integral, 2, None, closed="left")],
+        "alpha": ["array-like", Interval(Real, 0, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 0.5, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    # From tables to numbers -----------------------------------------------------------------
+
+    def _fit_codec(self, X: Any, **options: Any) -> None:
+        as_table(X)  # says what is wrong with a container before anything else looks at it
+        validate_data(self, X, skip_check_array=True, reset=True)
+        codec = TableCodec(self.column_types, max_categories=self.max_categories, **options)
+        self._codec = codec.fit(X)
+
+    def _check_input(self, X: Any) -> None:
+        check_is_fitted(self)
+        as_table(X)
+        validate_data(self, X, skip_check_array=True, reset=False)
+
+    @property
+    def _modelled_columns(self) -> list[Column]:
+        return [self._codec.columns[j] for j in self._codec.modelled]
+
+    def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
+        scaler = self._scaler
+        return Table(
+            torch.from_numpy(scaler.features(values, observed)),
+            torch.from_numpy(scaler.targets(values, observed)),
+            torch.from_numpy(observed),
+            torch.from_numpy(scaler.feature_columns),
+        )
+
+    def _likelihoods(self) -> tuple[tuple[Likelihood, ...], tuple[Likelihood, ...]]:
+        """Per modelled column: of the density, and of the regression on standardised values."""
+        chosen = {kind: next(iter(options)) for kind, options in LIKELIHOODS.items()}
+        for kind, name in (self.likelihood or {}).items():
+            if kind not in LIKELIHOODS or name not in LIKELIHOODS[kind]:
+                options = {k: sorted(v) for k, v in LIKELIHOODS.items()}
+                raise ValueError(
+                    f"likelihood={{{kind!r}: {name!r}}} is not known; choose among {options}."
+                )
+            chosen[kind] = name
+        density, regression = [], []
+        for column in self._modelled_columns:
+            if column.kind in chosen:
+                density.append(LIKELIHOODS[column.kind][chosen[column.kind]]())
+                regression.append(Gaussian())
+                continue
+            finite: Likelihood = Bernoulli()
+            if column.kind == "ordinal":
+                finite = Ordinal(column.n_categories)
+            elif column.kind == "categorical":
+                finite = Categorical(column.n_categories)
+            density.append(finite)
+            regression.append(finite)
+        return tuple(density), tuple(regression)
+
+    # Fit ------------------------------------------------------------------------------------
+
+    def _fit_ensemble(self, X: Any, sample_weight: Any) -> HeldOutPredictions | None:
+        """Fit on the encoded table; returns what calibration needs, None if no column varies."""
+        hidden = _hidden_sizes(self.hidden_layer_sizes)
+        values, observed = self._codec.encode(X)
+        weight = _check_sample_weight(sample_weight, values, dtype=np.float64)
+        if (weight < 0).any() or not weight.sum() > 0:
+            raise ValueError("sample_weight must be non-negative and not zero everywhere.")
+        keep = weight > 0
+        if not keep.all():  # a weight of zero is a row that is not there
+            values, observed, weight = values[keep], observed[keep], weight[keep]
+        if not self._codec.modelled.size:
+            self._without_model()
+            return None
+        self._scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
+        density, regression = self._likelihoods()
+        slope, intercept = self._scaler.regression_from_targets
+        table = self._table(values, observed)
+        tensors = Tensors(
+            features=table.features,
+            targets=table.targets,
+            regression_targets=torch.from_numpy(self._scaler.regression_targets(values, observed)),
+            observed=table.observed,
+            weight=torch.from_numpy(weight / weight.mean()).float(),
+            feature_columns=table.feature_columns,
+            likelihoods=density,
+            regression_likelihoods=regression,
+            specs=self._scaler.specs,
+            slope=torch.from_numpy(slope).float(),
+            intercept=torch.from_numpy(intercept).float(),
+        )
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        fitter = EnsembleFitter(tensors, self._settings(len(values), hidden), seed)
+        self._ensemble, self._report, held_out = fitter.fit()
+        self._publish()
+        return held_out
+
+    def _without_model(self) -> None:
+        """Every column is constant: there is nothing to learn and everything to fill."""
+        self._ensemble = None
+        self.n_components_, self.component_scores_ = 0, {}
+        self.loss_curve_, self.validation_scores_, self.n_iter_ = {}, {}, 0
+
+    def _settings(self, n_rows: int, hidden: tuple[int, ...]) -> FitSettings:
+        max_iter = _auto_steps(n_rows) if self.max_iter == "auto" else int(self.max_iter)
+        decays = np.atleast_1d(np.asarray(self.alpha, dtype=float))
+        if not decays.size or (decays < 0).any() or decays.ndim != 1:
+            raise ValueError(f"alpha must be one or several numbers >= 0, got {self.alpha!r}.")
+        return FitSettings(
+            n_components=self.n_components,
+            hidden_layer_sizes=hidden,
+            n_importance_samples=int(self.n_importance_samples),
+            beta=float(self.beta),
+            max_iter=max_iter,
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate_init),
+            weight_decays=tuple(decays.tolist()),
+            validation_fraction=float(self.validation_fraction),
+            n_iter_no_change=int(self.n_iter_no_change),
+            tol=float(self.tol),
+            early_stopping=bool(self.early_stopping),
+            verbose=bool(self.verbose),
+        )
+
+    def _publish(self) -> None:
+        report = self._report
+        self.n_components_ = report.n_components
+        self.component_scores_ = report.component_scores
+        self.loss_curve_ = {name: h.loss for name, h in report.histories.items()}
+        self.validation_scores_ = {name: np.array(h.scores) for name, h in report.histories.items()}
+        self.n_iter_ = sum(history.n_iter for history in report.histories.values())
+        for name, history in report.histories.items():
+            if history.recovered:
+                warnings.warn(
+                    f"The loss of the {name} members stopped being finite after "
+                    f"{history.n_iter} steps; the best state before was kept. Lower "
+                    "learning_rate_init, or look for columns with extreme values.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+
+
+def _hidden_sizes(sizes: Any) -> tuple[int, ...]:
+    sizes = tuple(sizes) if np.ndim(sizes) else (sizes,)
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be positive integers, got {sizes!r}.")
+    return tuple(int(size) for size in sizes)
+
+
+def _auto_steps(n_rows: int) -> int:
+    """Few steps for few rows, more for tables with more to learn from."""
+    if n_rows <= 1000:
+        return int(np.clip(1.25 * n_rows, 50, 1250))
+    return int(1250 + 1250 * min(1.0, math.log10(n_rows / 1000)))

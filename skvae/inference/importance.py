@@ -1,0 +1,89 @@
+"""Self-normalised importance sampling from ``q(z | x_o)``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from skvae.models.vae import VAE, log_prior
+
+
+def noise_block(n_samples: int, n_components: int, seed: int) -> Tensor:
+    """Quasi-Monte-Carlo standard normal noise, shape (n_samples, n_components).
+
+    One block serves all rows, so that an estimate does not depend on who else is in the batch.
+    Its mean is exactly zero: the linear VAE's conditional means then are exact.
+    """
+    # Owen-scrambled Sobol points (Owen 1998); powers of two keep their balance.
+    sampler = qmc.Sobol(n_components, scramble=True, rng=seed)
+    uniform = sampler.random(1 << math.ceil(math.log2(n_samples)))[:n_samples]
+    normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-9, 1 - 1e-9))
+    return (normal - normal.mean(0)).float()
+
+
+@dataclass(frozen=True, eq=False)
+class ImportanceSample:
+    """Weighted samples of ``z`` given the observed part of each row.
+
+    Attributes
+    ----------
+    driven : Tensor of shape (n_members, batch, n_samples, n_driven)
+        Decoder outputs at the samples.
+    log_weights : Tensor of shape (n_members, batch, n_samples)
+        ``log p(x_o, z) - log q(z | x_o)``.
+    """
+
+    driven: Tensor
+    log_weights: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """Normalised over samples, shape (n_members, batch, n_samples)."""
+        return self.log_weights.softmax(-1)
+
+    @property
+    def log_prob(self) -> Tensor:
+        """Estimate of ``log p(x_o)`` (Burda et al. 2016), float64, (n_members, batch)."""
+        wide = self.log_weights.double()
+        return torch.logsumexp(wide, -1) - math.log(wide.shape[-1])
+
+    @property
+    def effective_sample_size(self) -> Tensor:
+        """``1 / sum(weights**2)`` (Kong 1992), shape (n_members, batch)."""
+        return 1 / self.weights.square().sum(-1)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """Weighted mean over samples of (n_members, batch, n_samples, s)."""
+        return (self.weights.unsqueeze(-2) @ values).squeeze(-2)
+
+
+def importance_sample(
+    model: VAE,
+    features: Tensor,
+    targets: Tensor,
+    observed: Tensor,
+    observed_features: Tensor,
+    noise: Tensor,
+    beta: float = 1.0,
+) -> ImportanceSample:
+    """Sample ``z`` from the encoder and weigh it by the model.
+
+    Parameters
+    ----------
+    model : VAE
+    features : Tensor of shape (batch, q)
+    targets : Tensor of shape (batch, p)
+    observed : bool Tensor of shape (n_replicas or 1, batch, p)
+    observed_features : bool Tensor of shape (n_replicas or 1, batch, q)
+    noise : Tensor of shape (n_samples, k) or (n_members, batch, n_samples, k)
+    beta : float, default=1.0
+        Weight of ``log p(z) - log q(z | x_o)`` (Higgins et al. 2017).
+    """
+    z, log_q = model.posterior(features, observed_features).rsample(noise)
+    driven = model.decode(z)
+    log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1)
+    return ImportanceSample(driven, log_likelihood + beta * (log_prior(z) - log_q))

@@ -1,0 +1,138 @@
+"""Numbers and codes of a table in the units in which models work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skvae.models.start import FeatureSpec
+from skvae.tabular.schema import Column
+
+LINKS = {"positive": np.log, "count": np.log1p}
+
+
+class TableScaler:
+    """Features, generative targets and regression targets of the modelled columns.
+
+    ==============  ==================  ====================  =================
+    kind            feature             generative target     regression target
+    ==============  ==================  ====================  =================
+    continuous      z-score             z-score               z-score
+    positive        z-score of log x    x / geometric mean    z-score
+    count           z-score of log1p x  x                     z-score
+    binary          z-score of code     code                  code
+    ordinal         z-score of code     code                  code
+    categorical     indicator z-scores  code                  code
+    ==============  ==================  ====================  =================
+
+    Attributes
+    ----------
+    specs : tuple of FeatureSpec
+        One per column.
+    feature_columns : ndarray of int, shape (n_features,)
+    numeric : ndarray of bool, shape (n_columns,)
+    mean, scale : ndarray of float, shape (n_columns,)
+        Of the raw numbers; 0 and 1 for coded columns.
+    """
+
+    def fit(
+        self,
+        values: np.ndarray,
+        observed: np.ndarray,
+        columns: Sequence[Column],
+        sample_weight: np.ndarray | None = None,
+    ) -> TableScaler:
+        """Learn locations and scales from the observed entries of `values` (n, p)."""
+        self.kinds = tuple(column.kind for column in columns)
+        self.n_categories = tuple(column.n_categories for column in columns)
+        self.numeric = np.array([not column.is_discrete for column in columns], dtype=bool)
+        p = len(columns)
+        self.mean, self.scale = np.zeros(p), np.ones(p)
+        self.low, self.high = np.zeros(p), np.zeros(p)
+        specs: list[FeatureSpec] = []
+        owners: list[int] = []
+        weight = np.ones(len(values)) if sample_weight is None else sample_weight
+        for j, kind in enumerate(self.kinds):
+            seen = observed[:, j]
+            x, w = values[seen, j], weight[seen]
+            if self.numeric[j]:
+                self.mean[j], self.scale[j] = _moments(x, w)
+                self.low[j], self.high[j] = x.min(), x.max()
+            location, scale = _moments(LINKS[kind](x) if kind in LINKS else x, w)
+            n_categories = self.n_categories[j]
+            frequency: tuple[float, ...] = ()
+            if not self.numeric[j]:
+                counts = np.bincount(x.astype(int), weights=w, minlength=n_categories)
+                frequency = tuple(counts / counts.sum())
+            width = n_categories if kind == "categorical" else 1
+            at = slice(len(owners), len(owners) + width)
+            owners.extend([j] * width)
+            offset = -location if kind == "positive" else 0.0
+            specs.append(FeatureSpec(at, location, scale, offset, frequency))
+        self.specs = tuple(specs)
+        self.feature_columns = np.array(owners, dtype=np.int64)
+        return self
+
+    def features(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Standardised features, float32 of shape (n, n_features), 0 where not observed."""
+        out = np.empty((len(values), len(self.feature_columns)), dtype=np.float32)
+        for j, (kind, spec) in enumerate(zip(self.kinds, self.specs, strict=True)):
+            seen, x = observed[:, j], values[:, j]
+            if kind == "categorical":
+                p = np.asarray(spec.probabilities)
+                hit = x[:, None] == np.arange(len(p))
+                scores = (hit - p) / np.sqrt(np.maximum(p * (1 - p), 1e-4))
+                out[:, spec.features] = np.where(seen[:, None], scores, 0.0)
+                continue
+            if kind in LINKS:
+                x = LINKS[kind](np.where(seen, x, 1.0))
+            out[:, spec.features.start] = np.where(seen, (x - spec.location) / spec.scale, 0.0)
+        return out
+
+    def targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Generative targets, float32 of shape (n, n_columns); see the class."""
+        return np.where(observed, (values - self._shift) / self._unit, 1.0).astype(np.float32)
+
+    def regression_targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Regression targets, float32 of shape (n, n_columns); see the class."""
+        return np.where(observed, (values - self.mean) / self.scale, 0.0).astype(np.float32)
+
+    @property
+    def _shift(self) -> np.ndarray:
+        return np.where([kind == "continuous" for kind in self.kinds], self.mean, 0.0)
+
+    @property
+    def _unit(self) -> np.ndarray:
+        unit = np.ones(len(self.kinds))
+        for j, (kind, spec) in enumerate(zip(self.kinds, self.specs, strict=True)):
+            if kind == "continuous":
+                unit[j] = self.scale[j]
+            elif kind == "positive":
+                unit[j] = np.exp(spec.location)
+        return unit
+
+    def from_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Raw numbers and codes from generative targets (..., n_columns)."""
+        return targets * self._unit + self._shift
+
+    @property
+    def regression_from_targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slope and intercept, per column, from generative to regression units."""
+        return self._unit / self.scale, (self._shift - self.mean) / self.scale
+
+    @property
+    def log_jacobian(self) -> np.ndarray:
+        """``log |d target / d x|`` per column: add it for densities in the units of the table."""
+        return -np.log(self._unit)
+
+
+def _moments(x: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and standard deviation; a scale of 1 where rounding error is all there is."""
+    total = weight.sum()
+    weight = weight / total if total > 0 else np.full(len(x), 1 / len(x))
+    peak = np.abs(x).max() or 1.0  # squares of 1e200 overflow
+    y = x / peak
+    mean = float(weight @ y)
+    scale = float(np.sqrt(weight @ (y - mean) ** 2))
+    return mean * peak, scale * peak if scale > 1e-12 else 1.0

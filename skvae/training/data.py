@@ -1,0 +1,101 @@
+"""Tensors of a training table and the batches drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of a table.
+
+    Attributes
+    ----------
+    features : Tensor of shape (batch, q)
+        Standardised; what the encoder and the linear VAE read.
+    targets : Tensor of shape (batch, p)
+        What the likelihoods score.
+    observed : bool Tensor of shape (batch, p)
+    visible : bool Tensor of shape (n_replicas, batch, p)
+        Observed entries that are not held out for the replica.
+    weight : Tensor of shape (batch,)
+    """
+
+    features: Tensor
+    targets: Tensor
+    observed: Tensor
+    visible: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTable:
+    """A table with folds of held-out observed entries.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, q)
+    targets : Tensor of shape (n, p)
+    observed : bool Tensor of shape (n, p)
+    fold : int8 Tensor of shape (n, p)
+        Replica from which an observed entry is held out, -1 for none.
+    weight : Tensor of shape (n,)
+        With mean one.
+    feature_columns : LongTensor of shape (q,)
+        Column that each feature belongs to.
+    n_replicas : int
+    """
+
+    features: Tensor
+    targets: Tensor
+    observed: Tensor
+    fold: Tensor
+    weight: Tensor
+    feature_columns: Tensor
+    n_replicas: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.features.shape[0]
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The given rows, by LongTensor."""
+        observed, fold = self.observed[rows], self.fold[rows]
+        visible = torch.stack([observed & (fold != r) for r in range(self.n_replicas)])
+        return Batch(self.features[rows], self.targets[rows], observed, visible, self.weight[rows])
+
+    def on_features(self, mask: Tensor) -> Tensor:
+        """A mask (..., p) over columns as one (..., q) over features."""
+        return mask.index_select(-1, self.feature_columns)
+
+    def held_out_rows(self, most: int, generator: torch.Generator) -> Tensor:
+        """At most `most` rows that have held-out entries."""
+        rows = (self.fold >= 0).any(1).nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=generator)[:most]
+        return rows[order.sort().values]
+
+
+def hold_out(
+    observed: Tensor, fraction: float, n_replicas: int, generator: torch.Generator
+) -> Tensor:
+    """Assign a share of the observed entries to each replica, disjointly.
+
+    Parameters
+    ----------
+    observed : bool Tensor of shape (n, p)
+    fraction : float
+        Expected share per replica.
+
+    Returns
+    -------
+    int8 Tensor of shape (n, p)
+        Replica that does not see the entry, -1 for none.
+    """
+    uniform = torch.rand(observed.shape, generator=generator)
+    fold = (uniform / fraction).floor().clamp(max=n_replicas).to(torch.int8)
+    fold[(fold == n_replicas) | ~observed] = -1
+    return fold

@@ -1,0 +1,347 @@
+"""From tensors of a table to a fitted ensemble: linear start, members, weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.distributions.base import Likelihood
+from skvae.distributions.columns import ColumnLikelihoods
+from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Table
+from skvae.inference.importance import noise_block
+from skvae.inference.stacking import stack_weights
+from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
+from skvae.models.start import FeatureSpec, decoder_start
+from skvae.models.vae import VAE
+from skvae.nn.inputs import EncoderInputs, quantile_edges
+from skvae.training.data import TrainingTable, hold_out
+from skvae.training.loop import History, LoopSettings, train
+from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
+from skvae.training.validation import HeldOut
+
+N_REPLICAS = 2
+COMPONENT_CANDIDATES = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36)
+# EM needs no more rows than this to place a linear model, and holds a (k, k) matrix for each.
+LINEAR_ROWS = 10_000
+WEIGHING_ROWS = 4000
+# Inputs of the piecewise linear encoding over all features, and bins of one.
+ENCODED_INPUTS, MIN_BINS, MAX_BINS = 512, 4, 32
+EXTRA_COMPONENTS = 8
+# Squared error is a Gaussian log-density with this scale, up to a constant.
+LOG_HALF_SCALE = 0.5 * math.log(0.5)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What an estimator asks for; names as in the estimators."""
+
+    n_components: int | str = "auto"
+    hidden_layer_sizes: tuple[int, ...] = (128, 128)
+    n_importance_samples: int = 8
+    beta: float = 1.0
+    max_iter: int = 2000
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    weight_decays: tuple[float, ...] = (0.1, 1.0)
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 8
+    tol: float = 1e-4
+    early_stopping: bool = True
+    verbose: bool = False
+    n_posterior_samples: int = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """A training table as tensors.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, q)
+    targets, regression_targets : Tensor of shape (n, p)
+    observed : bool Tensor of shape (n, p)
+    weight : Tensor of shape (n,)
+    feature_columns : LongTensor of shape (q,)
+    likelihoods, regression_likelihoods : sequence of Likelihood
+        One per column, for the two kinds of targets.
+    specs : sequence of FeatureSpec
+    slope, intercept : Tensor of shape (p,)
+        From generative to regression units.
+    """
+
+    features: Tensor
+    targets: Tensor
+    regression_targets: Tensor
+    observed: Tensor
+    weight: Tensor
+    feature_columns: Tensor
+    likelihoods: tuple[Likelihood, ...]
+    regression_likelihoods: tuple[Likelihood, ...]
+    specs: tuple[FeatureSpec, ...]
+    slope: Tensor
+    intercept: Tensor
+
+
+@dataclass
+class FitReport:
+    """What happened in a fit."""
+
+    n_components: int = 0
+    component_scores: dict[int, float] = field(default_factory=dict)
+    histories: dict[str, History] = field(default_factory=dict)
+    linear: LinearVAE | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutPredictions:
+    """Errors at held-out entries, for calibration; regression units, all of shape (n, p).
+
+    Attributes
+    ----------
+    error : ndarray
+        Truth minus stacked prediction; of no meaning for categories.
+    variance : ndarray
+        What the density expects of the squared error.
+    held_out : ndarray of bool
+    """
+
+    error: np.ndarray
+    variance: np.ndarray
+    held_out: np.ndarray
+
+
+class EnsembleFitter:
+    """Fits the linear VAE, the generative members and the masked members of one table."""
+
+    def __init__(self, data: Tensors, settings: FitSettings, seed: int) -> None:
+        self.data, self.settings, self.seed = data, settings, seed
+        self.generator = torch.Generator().manual_seed(seed)
+        self.report = FitReport()
+        self.density = ColumnLikelihoods(data.likelihoods)
+        self.regression = ColumnLikelihoods(data.regression_likelihoods)
+        fraction = settings.validation_fraction
+        self.fold = hold_out(data.observed, fraction, N_REPLICAS, self.generator)
+        keep_some_of_each_column(self.fold, data.observed)
+
+    def fit(self) -> tuple[Ensemble, FitReport, HeldOutPredictions]:
+        """Train everything."""
+        self._fit_linear()
+        linear = self._generative(self._vae(1, (), generative=True))
+        sources: list[GenerativeSource | MaskedSource] = [linear]
+        density = linear
+        if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
+            density = self._train_generative()
+            sources += [density, self._train_masked()]
+        self.sources = tuple(sources)
+        for source in sources:
+            source.model.eval().requires_grad_(False)
+        weights, held_out = self._weigh(tuple(sources), density)
+        ensemble = Ensemble(density, tuple(sources), N_REPLICAS, weights, self.regression)
+        return ensemble, self.report, held_out
+
+    # Linear start ---------------------------------------------------------------------------
+
+    def _fit_linear(self) -> None:
+        data = self.data
+        order = torch.randperm(len(data.features), generator=self.generator)[:LINEAR_ROWS]
+        x = data.features[order].double()
+        columns = data.feature_columns
+        observed = data.observed[order].index_select(1, columns)
+        fold = self.fold[order].index_select(1, columns)
+        weight = data.weight[order].double()
+        wanted = self.settings.n_components
+        if isinstance(wanted, str):
+            most = max(2, min(x.shape[1], len(x) // 5))
+            candidates = [k for k in COMPONENT_CANDIDATES if k < most] or [1]
+            k, scores = choose_n_components(
+                x, observed, fold >= 0, candidates, sample_weight=weight
+            )
+            self.report.component_scores = scores
+        else:
+            k = min(wanted, x.shape[1])
+        self.report.n_components = k
+        fits = [
+            fit_linear_vae(x, observed & (fold != r), k, sample_weight=weight)
+            for r in range(N_REPLICAS)
+        ]
+        self.report.linear = fits[0]
+        self.linears = [
+            LinearVAE(f.loadings.float(), f.mean.float(), f.noise_variance.float()) for f in fits
+        ]
+
+    # Members --------------------------------------------------------------------------------
+
+    def _vae(self, n_strengths: int, hidden: tuple[int, ...], generative: bool) -> VAE:
+        data = self.data
+        likelihoods = self.density if generative else self.regression
+        targets = data.targets if generative else data.regression_targets
+        free = likelihoods.init_free(targets, data.observed)
+        scale = None if generative else LOG_HALF_SCALE
+        starts = [
+            decoder_start(linear, likelihoods, data.specs, free, scale) for linear in self.linears
+        ]
+        return VAE(
+            self.linears,
+            starts,
+            likelihoods,
+            self._inputs(),
+            hidden,
+            n_strengths * N_REPLICAS,
+            self.generator,
+            n_extra_components=EXTRA_COMPONENTS if hidden and not generative else 0,
+            fixed_scales=not generative,
+        )
+
+    def _inputs(self) -> EncoderInputs:
+        if not hasattr(self, "_edges"):
+            seen = self.data.observed.index_select(1, self.data.feature_columns)
+            n_bins = ENCODED_INPUTS // self.data.features.shape[1]
+            n_bins = min(max(n_bins, MIN_BINS), MAX_BINS)
+            self._edges = quantile_edges(self.data.features, seen, n_bins)
+        return EncoderInputs(*self._edges)
+
+    def _train_generative(self) -> GenerativeSource:
+        settings = self.settings
+        model = self._vae(1, settings.hidden_layer_sizes, True)
+        objective = ImportanceWeightedBound(settings.n_importance_samples, settings.beta)
+        # A step costs K decoded samples, and the importance weights make up for what the
+        # encoder has not learnt yet: a third of the steps that the masked members get.
+        decay = math.exp(sum(map(math.log, settings.weight_decays)) / len(settings.weight_decays))
+        steps = settings.max_iter // 3
+        self._train("generative", model, objective, self.data.targets, steps, (decay,))
+        return self._generative(model)
+
+    def _train_masked(self) -> MaskedSource:
+        settings = self.settings
+        model = self._vae(len(settings.weight_decays), settings.hidden_layer_sizes, False)
+        objective = MaskedReconstruction()
+        targets, decays = self.data.regression_targets, settings.weight_decays
+        self._train("masked", model, objective, targets, settings.max_iter, decays)
+        return MaskedSource(model, _column_order(self.regression))
+
+    def _train(
+        self,
+        name: str,
+        model: VAE,
+        objective: Objective,
+        targets: Tensor,
+        max_iter: int,
+        decays: tuple[float, ...],
+    ) -> None:
+        data, settings = self.data, self.settings
+        table = TrainingTable(
+            data.features,
+            targets,
+            data.observed,
+            self.fold,
+            data.weight,
+            data.feature_columns,
+            N_REPLICAS,
+        )
+        decay = torch.tensor(decays).repeat_interleave(N_REPLICAS)
+        loop = LoopSettings(
+            max_iter=max(max_iter, 1),
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=decay,
+            n_iter_no_change=settings.n_iter_no_change,
+            tol=settings.tol,
+            verbose=settings.verbose,
+        )
+        validate = None
+        if settings.early_stopping and bool((self.fold >= 0).any()):
+            noise = None
+            if name == "generative":
+                noise = noise_block(8, model.n_components, self.seed)
+            validate = HeldOut(table, noise, self.generator)
+        self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
+
+    def _generative(self, model: VAE) -> GenerativeSource:
+        data = self.data
+        order = _column_order(self.density)
+        columns = self.density.stat_columns[order]
+        # Probabilities need no change of units.
+        numeric = torch.tensor([likelihood.n_statistics == 1 for likelihood in data.likelihoods])
+        slope = torch.where(numeric, data.slope, 1.0)
+        intercept = torch.where(numeric, data.intercept, 0.0)
+        return GenerativeSource(
+            model.eval().requires_grad_(False),
+            noise_block(self.settings.n_posterior_samples, model.n_components, self.seed),
+            order,
+            slope[columns],
+            intercept[columns],
+            slope,
+            intercept,
+        )
+
+    # Weights --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _weigh(
+        self, sources: tuple[GenerativeSource | MaskedSource, ...], density: GenerativeSource
+    ) -> tuple[Tensor, HeldOutPredictions]:
+        """Stack the sources on held-out entries, each predicted by a replica that missed it."""
+        data = self.data
+        stat_columns = self.regression.stat_columns[_column_order(self.regression)]
+        rows = (self.fold >= 0).any(1).nonzero().squeeze(1)[:WEIGHING_ROWS]
+        fold, observed = self.fold[rows], data.observed[rows]
+        visible = torch.stack([observed & (fold != r) for r in range(N_REPLICAS)])
+        table = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
+        owner = fold.clamp(min=0).long()
+
+        def of_owner(members: Tensor, columns: Tensor) -> Tensor:
+            each = members.unflatten(0, (-1, N_REPLICAS))
+            index = owner.index_select(1, columns)
+            return each.gather(1, index.expand(len(each), 1, *index.shape)).squeeze(1)
+
+        predictions = torch.cat([of_owner(s.statistics(table), stat_columns) for s in sources])
+        truth = _as_statistics(data.regression_targets[rows], self.regression, stat_columns)
+        held_out = fold >= 0
+        weights = torch.from_numpy(
+            stack_weights(
+                predictions.double().numpy(),
+                truth.double().numpy(),
+                held_out.numpy(),
+                stat_columns.numpy(),
+                data.weight[rows].double().numpy(),
+            )
+        ).float()
+        by_statistic = weights.index_select(1, stat_columns)
+        stacked = (predictions * by_statistic.unsqueeze(1)).sum(0)
+        columns = torch.arange(data.observed.shape[1])
+        variance = of_owner(density.moments(table)[1], columns).mean(0)
+        first = torch.searchsorted(stat_columns, columns)
+        error = (truth - stacked).index_select(1, first)
+        return by_statistic, HeldOutPredictions(
+            error.double().numpy(), variance.double().numpy(), held_out.numpy()
+        )
+
+
+def _column_order(likelihoods: ColumnLikelihoods) -> Tensor:
+    """Permutation that puts statistics in column order."""
+    return torch.argsort(likelihoods.stat_columns, stable=True)
+
+
+def _as_statistics(targets: Tensor, likelihoods: ColumnLikelihoods, stat_columns: Tensor) -> Tensor:
+    """What a perfect prediction would say: the number itself, or certainty of the category."""
+    values = targets.index_select(1, stat_columns)
+    width = torch.tensor([kind.n_statistics for kind in likelihoods.likelihoods])
+    first = torch.searchsorted(stat_columns, stat_columns)
+    code = torch.arange(len(stat_columns)) - first
+    numeric = (width == 1)[stat_columns]
+    return torch.where(numeric, values, (values == code).to(values.dtype))
+
+
+def keep_some_of_each_column(fold: Tensor, observed: Tensor) -> None:
+    """Give held-out entries back, in place, where a replica would see fewer than half of a column.
+
+    Tiny tables draw unlucky folds, and a column without visible entries cannot be learnt.
+    """
+    for r in range(N_REPLICAS):
+        visible = (observed & (fold != r)).sum(0)
+        poor = visible < torch.clamp(observed.sum(0) / 2, min=2)
+        fold[(fold == r) & poor] = -1

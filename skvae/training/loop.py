@@ -1,0 +1,189 @@
+"""The training loop: members side by side, held-out entries decide when each is at its best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from skvae.models.vae import VAE
+from skvae.training.data import TrainingTable
+from skvae.training.objectives import Objective
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How to train.
+
+    Attributes
+    ----------
+    max_iter : int
+        Gradient steps.
+    batch_size : int
+    learning_rate : float
+        Peak of a one-cycle schedule (Smith and Topin 2019).
+    weight_decay : Tensor of shape (n_members,)
+        Decoupled from the gradient (Loshchilov and Hutter 2019); it pulls towards the linear VAE.
+    n_validations : int
+        How often the held-out score is taken.
+    n_iter_no_change : int
+        Validations without progress of any member after which training ends; 0 never ends early.
+    tol : float
+        What counts as progress of the held-out score.
+    verbose : bool
+    """
+
+    max_iter: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: Tensor
+    n_validations: int = 20
+    n_iter_no_change: int = 8
+    tol: float = 1e-4
+    verbose: bool = False
+
+
+@dataclass
+class History:
+    """What happened.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean over members, one value per validation interval.
+    scores : list of list of float
+        Held-out score of every member at each validation, larger is better.
+    n_iter : int
+    recovered : bool
+        Whether the loss left the finite numbers and the best earlier state was restored.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    scores: list[list[float]] = field(default_factory=list)
+    n_iter: int = 0
+    recovered: bool = False
+
+
+def train(
+    model: VAE,
+    table: TrainingTable,
+    objective: Objective,
+    validate: Callable[[VAE], Tensor] | None,
+    settings: LoopSettings,
+    generator: torch.Generator,
+) -> History:
+    """Train all members and leave each at its best held-out score.
+
+    Parameters
+    ----------
+    model : VAE
+        Changed in place.
+    table : TrainingTable
+    objective : Objective
+    validate : callable or None
+        Gives the held-out score of every member, shape (n_members,); None keeps the last state.
+    settings : LoopSettings
+    generator : torch.Generator
+        Source of batches, masks and noise.
+
+    Returns
+    -------
+    History
+    """
+    optimizer, scheduler = _optimizer(model, settings)
+    keeper = _BestStates(model, settings.tol)
+    history = History()
+    interval = max(1, settings.max_iter // settings.n_validations)
+    if validate is not None:
+        keeper.update(validate(model))  # the linear start itself may be the best there is
+    rows = _row_stream(table.n_rows, settings.batch_size, generator)
+    total = 0.0
+    for step in range(1, settings.max_iter + 1):
+        batch = table.batch(next(rows))
+        value = objective(model, table, batch, generator)
+        loss = -(batch.weight * value).mean(1).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0 * model.n_members)
+        if not math.isfinite(float(norm) + float(loss.detach())):
+            history.recovered = True
+            break
+        optimizer.step()
+        _decay(model, settings.weight_decay, optimizer.param_groups[0]["lr"])
+        scheduler.step()
+        total += float(loss.detach()) / model.n_members
+        history.n_iter = step
+        if step % interval == 0 or step == settings.max_iter:
+            history.loss.append(total / (step - interval * len(history.loss)))
+            total = 0.0
+            if settings.verbose:
+                print(f"[skvae] step {step}/{settings.max_iter} loss {history.loss[-1]:.4f}")
+            if validate is None:
+                continue
+            scores = validate(model)
+            history.scores.append(scores.tolist())
+            keeper.update(scores)
+            if 0 < settings.n_iter_no_change <= keeper.stalled:
+                break
+    if validate is not None or history.recovered:
+        keeper.restore()
+    return history
+
+
+def _optimizer(
+    model: VAE, settings: LoopSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        settings.learning_rate,
+        total_steps=settings.max_iter + 1,
+        pct_start=0.2,
+        cycle_momentum=False,
+    )
+    return optimizer, scheduler
+
+
+@torch.no_grad()
+def _decay(model: VAE, weight_decay: Tensor, learning_rate: float) -> None:
+    factor = (1 - learning_rate * weight_decay).clamp(min=0.0)[:, None, None]
+    for weight in model.network_weights:
+        weight.mul_(factor)
+
+
+def _row_stream(n_rows: int, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+    """Endless batches of row numbers, each row once per pass as far as whole batches reach."""
+    size = min(batch_size, n_rows)
+    while True:
+        order = torch.randperm(n_rows, generator=generator)
+        for start in range(0, n_rows - size + 1, size):
+            yield order[start : start + size]
+
+
+class _BestStates:
+    """Each member's parameters at its best held-out score."""
+
+    def __init__(self, model: VAE, tol: float) -> None:
+        self.model, self.tol = model, tol
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.best = torch.full((model.n_members,), -math.inf)
+        self.states = [p.detach().clone() for p in self.parameters]
+        self.stalled = 0
+
+    @torch.no_grad()
+    def update(self, scores: Tensor) -> None:
+        better = scores > self.best  # false for NaN
+        self.stalled = 0 if (scores > self.best + self.tol).any() else self.stalled + 1
+        self.best = torch.where(better, scores, self.best)
+        for state, parameter in zip(self.states, self.parameters, strict=True):
+            state[better] = parameter[better]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for state, parameter in zip(self.states, self.parameters, strict=True):
+            parameter.copy_(state)

@@ -1,0 +1,68 @@
+"""Objectives: one number per member and row, larger is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skvae.inference.importance import importance_sample
+from skvae.models.vae import VAE
+from skvae.training.data import Batch, TrainingTable
+
+# (model, table, batch, generator) -> (n_members, batch)
+Objective = Callable[[VAE, TrainingTable, Batch, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class ImportanceWeightedBound:
+    """IWAE (Burda et al. 2016); with one sample the ELBO (Kingma and Welling 2014).
+
+    Over the visible entries only, which makes it MIWAE (Mattei and Frellsen 2019).
+    """
+
+    n_samples: int = 8
+    beta: float = 1.0
+
+    def __call__(
+        self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        shape = (model.n_members, len(batch.features), self.n_samples, model.n_components)
+        noise = torch.randn(shape, generator=generator)
+        sample = importance_sample(
+            model,
+            batch.features,
+            batch.targets,
+            batch.visible,
+            table.on_features(batch.visible),
+            noise,
+            self.beta,
+        )
+        return torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
+
+
+@dataclass(frozen=True)
+class MaskedReconstruction:
+    """Predict entries that were hidden on purpose, from the centre of ``q(z | rest)``.
+
+    The beta = 0 end of the family, on masked copies: a masked autoencoder whose ``z`` is trained
+    for prediction from incomplete rows rather than for a density. Each row loses a random share of
+    its entries, uniform up to `most`.
+    """
+
+    most: float = 0.4
+    weight_of_shown: float = 0.1
+
+    def __call__(
+        self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        share = self.most * torch.rand(len(batch.features), 1, generator=generator)
+        hidden = torch.rand(batch.observed.shape, generator=generator) < share
+        shown = batch.visible & ~hidden
+        posterior = model.posterior(batch.features, table.on_features(shown))
+        driven = model.decode(posterior.centre.unsqueeze(-2))
+        log_likelihood = model.log_likelihood(driven, batch.targets, batch.visible).squeeze(-2)
+        return (log_likelihood * torch.where(hidden, 1.0, self.weight_of_shown)).sum(-1)
