@@ -51,7 +51,7 @@ class NaturalGaussian:
     def spread(self) -> Tensor:
         """``S = L^-T``, upper triangular with covariance ``S S'``, shape (..., k, k).
 
-        One triangular inverse per row serves the mean, the covariance and all samples.
+        One triangular inverse per row serves the covariance and all samples, and then the mean.
         """
         identity = torch.eye(
             self.shift.shape[-1], dtype=self.precision.dtype, device=self.precision.device
@@ -61,7 +61,9 @@ class NaturalGaussian:
     @cached_property
     def mean(self) -> Tensor:
         """Shape (..., k)."""
-        return _apply(self.spread, _apply(self.spread.mT, self.shift))
+        if "spread" in self.__dict__:
+            return _apply(self.spread, _apply(self.spread.mT, self.shift))
+        return torch.cholesky_solve(self.shift.unsqueeze(-1), self.cholesky).squeeze(-1)
 
     @property
     def covariance(self) -> Tensor:

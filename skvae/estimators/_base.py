@@ -26,11 +26,12 @@ from skvae.distributions import (
     Poisson,
     StudentT,
 )
-from skvae.inference import Table
+from skvae.estimators._prediction import TablePredictor, scaled_table
+from skvae.inference.calibration import ErrorCalibration
 from skvae.tabular import Column, TableCodec
 from skvae.tabular.scaling import TableScaler
 from skvae.tabular.table import as_table
-from skvae.training import EnsembleFitter, FitSettings, HeldOutPredictions, Tensors
+from skvae.training import EnsembleFitter, FitSettings, Tensors
 
 LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
     "continuous": {"gaussian": Gaussian, "student_t": StudentT},
@@ -71,11 +72,20 @@ class BaseVAE(BaseEstimator):
 
     # From tables to numbers -----------------------------------------------------------------
 
-    def _fit_codec(self, X: Any, **options: Any) -> None:
-        as_table(X)  # says what is wrong with a container before anything else looks at it
+    def _fit_codec(self, X: Any, sample_weight: Any, **options: Any) -> tuple[Any, np.ndarray]:
+        """Learn the columns; returns the rows that count, and their weights."""
+        table = as_table(X)  # says what is wrong with a container before anything else looks at it
         validate_data(self, X, skip_check_array=True, reset=True)
+        weight = _check_sample_weight(sample_weight, table.data, dtype=np.float64)
+        if (weight < 0).any() or not weight.any():
+            raise ValueError("sample_weight must be non-negative and not zero everywhere.")
+        weight = weight / weight.max()  # only ratios count, and sums must not overflow
+        keep = weight > 0
+        if not keep.all():  # a weight of zero is a row that is not there
+            X, weight = table.data[keep], weight[keep]
         codec = TableCodec(self.column_types, max_categories=self.max_categories, **options)
         self._codec = codec.fit(X)
+        return X, weight
 
     def _check_input(self, X: Any) -> None:
         check_is_fitted(self)
@@ -86,20 +96,11 @@ class BaseVAE(BaseEstimator):
     def _modelled_columns(self) -> list[Column]:
         return [self._codec.columns[j] for j in self._codec.modelled]
 
-    def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
-        scaler = self._scaler
-        return Table(
-            torch.from_numpy(scaler.features(values, observed)),
-            torch.from_numpy(scaler.targets(values, observed)),
-            torch.from_numpy(observed),
-            torch.from_numpy(scaler.feature_columns),
-        )
-
     def _likelihoods(self) -> tuple[tuple[Likelihood, ...], tuple[Likelihood, ...]]:
         """Per modelled column: of the density, and of the regression on standardised values."""
         chosen = {kind: next(iter(options)) for kind, options in LIKELIHOODS.items()}
         for kind, name in (self.likelihood or {}).items():
-            if kind not in LIKELIHOODS or name not in LIKELIHOODS[kind]:
+            if kind not in LIKELIHOODS or name not in list(LIKELIHOODS[kind]):
                 options = {k: sorted(v) for k, v in LIKELIHOODS.items()}
                 raise ValueError(
                     f"likelihood={{{kind!r}: {name!r}}} is not known; choose among {options}."
@@ -122,52 +123,53 @@ class BaseVAE(BaseEstimator):
 
     # Fit ------------------------------------------------------------------------------------
 
-    def _fit_ensemble(self, X: Any, sample_weight: Any) -> HeldOutPredictions | None:
-        """Fit on the encoded table; returns what calibration needs, None if no column varies."""
-        hidden = _hidden_sizes(self.hidden_layer_sizes)
+    def _fit_ensemble(self, X: Any, weight: np.ndarray) -> None:
+        """Fit on the encoded table and calibrate by what was held out."""
+        settings = self._settings(len(weight), _hidden_sizes(self.hidden_layer_sizes))
+        density, regression = self._likelihoods()
         values, observed = self._codec.encode(X)
-        weight = _check_sample_weight(sample_weight, values, dtype=np.float64)
-        if (weight < 0).any() or not weight.sum() > 0:
-            raise ValueError("sample_weight must be non-negative and not zero everywhere.")
-        keep = weight > 0
-        if not keep.all():  # a weight of zero is a row that is not there
-            values, observed, weight = values[keep], observed[keep], weight[keep]
         if not self._codec.modelled.size:
             self._without_model()
-            return None
-        self._scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
-        density, regression = self._likelihoods()
-        slope, intercept = self._scaler.regression_from_targets
-        table = self._table(values, observed)
+            return
+        scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
+        slope, intercept = scaler.regression_from_targets
+        table = scaled_table(scaler, values, observed)
         tensors = Tensors(
             features=table.features,
             targets=table.targets,
-            regression_targets=torch.from_numpy(self._scaler.regression_targets(values, observed)),
+            regression_targets=torch.from_numpy(scaler.regression_targets(values, observed)),
             observed=table.observed,
             weight=torch.from_numpy(weight / weight.mean()).float(),
             feature_columns=table.feature_columns,
             likelihoods=density,
             regression_likelihoods=regression,
-            specs=self._scaler.specs,
+            specs=scaler.specs,
             slope=torch.from_numpy(slope).float(),
             intercept=torch.from_numpy(intercept).float(),
         )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        fitter = EnsembleFitter(tensors, self._settings(len(values), hidden), seed)
-        self._ensemble, self._report, held_out = fitter.fit()
+        ensemble, self._report, held_out = EnsembleFitter(tensors, settings, seed).fit()
+        calibration = ErrorCalibration(
+            held_out.error, held_out.variance, held_out.held_out, scaler.numeric
+        )
+        self._predictor = TablePredictor(ensemble, scaler, calibration)
         self._publish()
-        return held_out
 
     def _without_model(self) -> None:
         """Every column is constant: there is nothing to learn and everything to fill."""
-        self._ensemble = None
+        self._predictor = TablePredictor()
         self.n_components_, self.component_scores_ = 0, {}
-        self.loss_curve_, self.validation_scores_, self.n_iter_ = {}, {}, 0
+        self.loss_curve_, self.validation_scores_, self.n_iter_ = {}, {}, 1
 
     def _settings(self, n_rows: int, hidden: tuple[int, ...]) -> FitSettings:
         max_iter = _auto_steps(n_rows) if self.max_iter == "auto" else int(self.max_iter)
-        decays = np.atleast_1d(np.asarray(self.alpha, dtype=float))
-        if not decays.size or (decays < 0).any() or decays.ndim != 1:
+        decays = np.atleast_1d(np.asarray(self.alpha))
+        if (
+            decays.ndim != 1
+            or not decays.size
+            or decays.dtype.kind not in "iuf"
+            or not ((decays >= 0) & np.isfinite(decays)).all()
+        ):
             raise ValueError(f"alpha must be one or several numbers >= 0, got {self.alpha!r}.")
         return FitSettings(
             n_components=self.n_components,
@@ -191,7 +193,8 @@ class BaseVAE(BaseEstimator):
         self.component_scores_ = report.component_scores
         self.loss_curve_ = {name: h.loss for name, h in report.histories.items()}
         self.validation_scores_ = {name: np.array(h.scores) for name, h in report.histories.items()}
-        self.n_iter_ = sum(history.n_iter for history in report.histories.values())
+        steps = sum(history.n_iter for history in report.histories.values())
+        self.n_iter_ = steps or report.n_linear_iter
         for name, history in report.histories.items():
             if history.recovered:
                 warnings.warn(

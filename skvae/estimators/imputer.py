@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skvae.estimators._base import BaseVAE
-from skvae.inference.calibration import ErrorCalibration
 
 
 class VAEImputer(TransformerMixin, BaseVAE):
@@ -199,18 +197,17 @@ class VAEImputer(TransformerMixin, BaseVAE):
         ValueError, TypeError
             If a column cannot be modelled; the message names it and the remedy.
         """
-        self._fit_codec(
-            X, missing_values=self.missing_values, keep_empty_features=self.keep_empty_features
+        X, weight = self._fit_codec(
+            X,
+            sample_weight,
+            missing_values=self.missing_values,
+            keep_empty_features=self.keep_empty_features,
         )
         self._draw_seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(self._holes(X))
-        held_out = self._fit_ensemble(X, sample_weight)
-        if held_out is not None:
-            self._calibration = ErrorCalibration(
-                held_out.error, held_out.variance, held_out.held_out, self._scaler.numeric
-            )
+        self._fit_ensemble(X, weight)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -228,10 +225,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self._check_input(X)
         values, observed = self._codec.encode(X)
         if self.sample_posterior:
-            seed = self._draw_seed
-            filled = next(self._draws(values, observed, 1, np.random.RandomState(seed)))
+            random = np.random.RandomState(self._draw_seed)
+            filled = next(self._predictor.draws(values, observed, 1, random))
         else:
-            filled = self._points(values, observed)
+            filled = self._predictor.points(values, observed)
         return self._with_indicator(self._codec.decode(filled, X), X)
 
     def sample_imputations(
@@ -254,7 +251,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
         if not isinstance(n_draws, Integral) or n_draws < 1:
             raise ValueError(f"n_draws must be a positive integer, got {n_draws!r}.")
         values, observed = self._codec.encode(X)
-        draws = self._draws(values, observed, int(n_draws), check_random_state(random_state))
+        random = check_random_state(random_state)
+        draws = self._predictor.draws(values, observed, int(n_draws), random)
         return [self._codec.decode(draw, X) for draw in draws]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Any, Any]:
@@ -274,21 +272,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
             Observed cells hold their value and categories the most probable one, in both.
         """
         self._check_input(X)
-        if not 0 < coverage < 1:
+        if not isinstance(coverage, Real) or not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}.")
         values, observed = self._codec.encode(X)
-        lower, upper = values.copy(), values.copy()
-        rows = np.flatnonzero(~observed.all(axis=1))
-        if rows.size:
-            table = self._table(values[rows], observed[rows])
-            points = self._decoded_points(table)
-            spread = self._ensemble.moments(table)[1].double().sqrt().numpy() * self._scaler.scale
-            numeric = self._scaler.numeric
-            for bound, steps in zip(
-                (lower, upper), self._calibration.bounds(coverage), strict=True
-            ):
-                moved = points + np.where(numeric, steps * spread, 0.0)
-                bound[rows] = self._within_domain(moved)
+        lower, upper = self._predictor.bounds(values, observed, float(coverage))
         return self._codec.decode(lower, X), self._codec.decode(upper, X)
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -307,11 +294,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
             In nats.
         """
         self._check_input(X)
-        values, observed = self._codec.encode(X)
-        if not self._codec.modelled.size:
-            return np.zeros(len(values))
-        jacobian = np.where(observed, self._scaler.log_jacobian, 0.0).sum(axis=1)
-        return self._ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
+        return self._predictor.log_prob(*self._codec.encode(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: larger is better, so that a grid search needs no `y`.
@@ -345,58 +328,6 @@ class VAEImputer(TransformerMixin, BaseVAE):
         if self.indicator_ is None:
             return kept
         return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
-
-    # Values of the modelled columns ---------------------------------------------------------
-
-    def _points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """`values` with conditional means and most probable codes where not observed."""
-        filled = values.copy()
-        rows = np.flatnonzero(~observed.all(axis=1))
-        if rows.size:
-            filled[rows] = self._decoded_points(self._table(values[rows], observed[rows]))
-        return np.where(observed, values, filled)
-
-    def _decoded_points(self, table: Any) -> np.ndarray:
-        points = self._ensemble.point(self._ensemble.statistics(table)).double().numpy()
-        scaler = self._scaler
-        points = points * scaler.scale + scaler.mean
-        reach = np.where(scaler.numeric, scaler.scale, np.inf)
-        return self._within_domain(np.clip(points, scaler.low - reach, scaler.high + reach))
-
-    def _within_domain(self, raw: np.ndarray) -> np.ndarray:
-        """Keep positive columns positive and counts from falling below zero."""
-        kinds = np.array(self._scaler.kinds)
-        floor = np.where(kinds == "count", 0.0, -np.inf)
-        floor = np.where(kinds == "positive", 0.5 * self._scaler.low, floor)
-        return np.maximum(raw, floor)
-
-    def _draws(
-        self, values: np.ndarray, observed: np.ndarray, n_draws: int, random: np.random.RandomState
-    ):
-        """Yield `values` with draws where not observed.
-
-        Draws of the density are moved to the ensemble's conditional mean and spread as far as
-        held-out errors are.
-        """
-        rows = np.flatnonzero(~observed.all(axis=1))
-        if not rows.size:
-            for _ in range(n_draws):
-                yield values.copy()
-            return
-        scaler, table = self._scaler, self._table(values[rows], observed[rows])
-        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        drawn = self._ensemble.draw(table, n_draws, generator).double().numpy()
-        centre = self._decoded_points(table)
-        mean = self._ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean
-        kinds = np.array(scaler.kinds)
-        skewed = np.isin(kinds, ["positive", "count"])
-        ratio = np.where(skewed, centre / np.maximum(mean, 1e-300), 1.0).clip(0.1, 10.0)
-        for draw in scaler.from_targets(drawn):
-            moved = centre + self._calibration.inflation * (draw - mean)
-            moved = np.where(kinds == "continuous", moved, draw * ratio)
-            filled = values.copy()
-            filled[rows] = self._within_domain(moved)
-            yield np.where(observed, values, filled)
 
     # Indicator ------------------------------------------------------------------------------
 

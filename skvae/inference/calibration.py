@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 # Held-out entries of a column that weigh as much as what all columns say together.
 SHRINKAGE = 50.0
@@ -32,8 +33,9 @@ class ErrorCalibration:
         self, error: np.ndarray, variance: np.ndarray, held_out: np.ndarray, numeric: np.ndarray
     ) -> None:
         ratio = error / np.sqrt(np.maximum(variance, 1e-12))
+        usable = held_out & np.isfinite(ratio)
         self._by_column = [
-            np.sort(ratio[held_out[:, j], j]) if numeric[j] else np.empty(0)
+            np.sort(ratio[usable[:, j], j]) if numeric[j] else np.empty(0)
             for j in range(len(numeric))
         ]
         # Single entries with a huge ratio would spread over all columns.
@@ -48,18 +50,19 @@ class ErrorCalibration:
 
     def bounds(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
         """How many standard deviations to go down and up, both of shape (p,)."""
-        low, high = 0.5 * (1 - coverage), 0.5 * (1 + coverage)
-        normal = 1.6449 if len(self._pooled) == 0 else None
+        levels = [0.5 * (1 - coverage), 0.5 * (1 + coverage)]
+        shared = _quantiles(self._pooled, levels) if len(self._pooled) else ndtri(levels)
         down, up = np.empty(len(self._by_column)), np.empty(len(self._by_column))
         for j, ratios in enumerate(self._by_column):
-            if normal is None:
-                whole = np.quantile(self._pooled, [low, high]) * self._scale[j]
-            else:
-                whole = np.array([-normal, normal])
-            own = np.quantile(ratios, [low, high]) if len(ratios) else whole
-            n = len(ratios)
+            whole, n = shared * self._scale[j], len(ratios)
+            own = _quantiles(ratios, levels) if n else whole
             down[j], up[j] = (n * own + SHRINKAGE * whole) / (n + SHRINKAGE)
         return np.minimum(down, 0.0), np.maximum(up, 0.0)
+
+
+def _quantiles(ratios: np.ndarray, levels: list[float]) -> np.ndarray:
+    # One more error is as likely to fall between any two of n: levels are in units of n + 1.
+    return np.quantile(ratios, levels, method="weibull")
 
 
 def _rms(ratios: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,11 +25,14 @@ class LinearVAE:
     loadings : Tensor of shape (d, k)
     mean : Tensor of shape (d,)
     noise_variance : Tensor of shape (d,)
+    n_iter : int, default=0
+        Rounds of expectation maximisation that led here.
     """
 
     loadings: Tensor
     mean: Tensor
     noise_variance: Tensor
+    n_iter: int = 0
 
     @property
     def n_components(self) -> int:
@@ -65,6 +68,7 @@ def fit_linear_vae(
     n_components: int,
     *,
     sample_weight: Tensor | None = None,
+    start: LinearVAE | None = None,
     isotropic: bool = False,
     max_iter: int = 200,
     tol: float = 1e-4,
@@ -85,6 +89,8 @@ def fit_linear_vae(
     observed : bool Tensor of shape (n, d)
     n_components : int
     sample_weight : Tensor of shape (n,), optional
+    start : LinearVAE, optional
+        Where to start; by default at the eigenvectors of the pairwise-complete covariance.
     isotropic : bool, default=False
     max_iter : int, default=200
     tol : float, default=1e-4
@@ -102,15 +108,16 @@ def fit_linear_vae(
     x = x.where(observed, 0.0)
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
     weight = weight / weight.mean()
-    model = _spectral_start(x, observed, n_components, noise_floor)
+    model = start or _spectral_start(x, observed, n_components, noise_floor)
     previous = -math.inf
-    for _ in range(max_iter):
+    for n_iter in range(max_iter):
         posterior = model.posterior(x, observed)
         likelihood = float((weight * _log_prob(model, x, observed, posterior)).mean())
         if likelihood - previous < tol:
             break
         previous = likelihood
         model = _maximise(x, observed, weight, posterior, isotropic, ridge, noise_floor)
+        model = replace(model, n_iter=n_iter + 1)
     return model
 
 
@@ -168,7 +175,7 @@ def choose_n_components(
     candidates: Sequence[int],
     *,
     sample_weight: Tensor | None = None,
-    max_iter: int = 60,
+    max_iter: int = 40,
 ) -> tuple[int, dict[int, float]]:
     """Number of components whose linear VAE predicts held-out observed entries best.
 

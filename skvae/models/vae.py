@@ -27,19 +27,20 @@ class Posterior:
     """``q(z | x_o)`` of every member: a Gaussian moved within the linear posterior's coordinates.
 
     With the exact linear posterior ``N(mean, spread spread')`` and standard normal ``e``,
-    ``z = mean + spread u`` where ``u = move + exp(log_scale) e``.
+    ``z = mean + spread u`` where ``u = move + exp(log_scale) e``. A model without a density has no
+    spread: its ``z`` is ``mean + move``.
 
     Attributes
     ----------
     mean : Tensor of shape (n_members, batch, k)
-    spread : Tensor of shape (n_members, batch, k, k)
+    spread : Tensor of shape (n_members, batch, k, k) or None
     half_log_det : Tensor of shape (n_members, batch)
         Half the log-determinant of the linear posterior's precision.
     move, log_scale : Tensor of shape (n_members, batch, k)
     """
 
     mean: Tensor
-    spread: Tensor
+    spread: Tensor | None
     half_log_det: Tensor
     move: Tensor
     log_scale: Tensor
@@ -47,6 +48,8 @@ class Posterior:
     @property
     def centre(self) -> Tensor:
         """``z`` without noise, shape (n_members, batch, k)."""
+        if self.spread is None:
+            return self.mean + self.move
         return self.mean + (self.spread @ self.move.unsqueeze(-1)).squeeze(-1)
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,6 +62,8 @@ class Posterior:
         z : Tensor of shape (n_members, batch, n_samples, k)
         log_q : Tensor of shape (n_members, batch, n_samples)
         """
+        if self.spread is None:
+            raise ValueError("A model without a density has no samples of z, only a centre.")
         u = self.move.unsqueeze(-2) + self.log_scale.exp().unsqueeze(-2) * noise
         z = self.mean.unsqueeze(-2) + u @ self.spread.mT
         volume = self.half_log_det - self.log_scale.sum(-1)
@@ -86,10 +91,12 @@ class VAE(nn.Module):
     n_members : int
         A multiple of the number of linear starts.
     generator : torch.Generator
+    density : bool, default=True
+        Without, the model predicts from the centre of the posterior alone: nothing is sampled, and
+        the noise scales of Gaussian columns stay where they are, so that all weigh the same.
     n_extra_components : int, default=0
-        Latent dimensions beyond those of the linear start, for the networks alone.
-    fixed_scales : bool, default=False
-        Leave the noise scale of Gaussian columns where it is, so that all of them weigh the same.
+        Latent dimensions beyond those of the linear start, for the networks of a model without a
+        density.
     """
 
     loadings: Tensor
@@ -107,36 +114,38 @@ class VAE(nn.Module):
         n_members: int,
         generator: torch.Generator,
         *,
+        density: bool = True,
         n_extra_components: int = 0,
-        fixed_scales: bool = False,
     ) -> None:
         super().__init__()
         self.n_members = n_members
+        self.density = density
+        self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
         self.inputs = inputs
-        pad = (0, n_extra_components)
-        stack = torch.stack([nn.functional.pad(linear.loadings, pad) for linear in linears])
-        self.register_buffer("loadings", stack)
+        self.register_buffer("loadings", torch.stack([linear.loadings for linear in linears]))
         self.register_buffer("mean", torch.stack([linear.mean for linear in linears]))
         self.register_buffer(
             "noise_variance", torch.stack([linear.noise_variance for linear in linears])
         )
-        weight = torch.stack([nn.functional.pad(start.weight.mT, pad).mT for start in starts])
+        weight = torch.stack([start.weight for start in starts])
+        weight = nn.functional.pad(weight, (0, 0, 0, n_extra_components))
         self.weight = nn.Parameter(self._members(weight))
         self.bias = nn.Parameter(self._members(torch.stack([s.bias for s in starts])[:, None]))
         free = torch.stack([start.free for start in starts])
         self.free = nn.Parameter(self._members(free)[:, None, None])
         frozen = torch.zeros(likelihoods.n_free, dtype=torch.bool)
-        if fixed_scales:
+        if not density:
             for group in likelihoods.groups:
                 frozen[group.free] = not group.likelihood.discrete
         self.register_buffer("frozen", frozen)
         self.encoder: MemberMLP | None = None
         self.decoder: MemberMLP | None = None
         if hidden_layer_sizes:
-            n_features, k = stack.shape[1], self.n_components
-            encoder_sizes = [inputs.width(n_features) + k, *hidden_layer_sizes, 2 * k]
+            n_features, k = self.loadings.shape[1], self.n_components
+            n_inputs = inputs.width(n_features) + linears[0].n_components
+            encoder_sizes = [n_inputs, *hidden_layer_sizes, 2 * k if density else k]
             decoder_sizes = [k, *reversed(hidden_layer_sizes), likelihoods.n_driven]
             self.encoder = MemberMLP(n_members, encoder_sizes, generator)
             self.decoder = MemberMLP(n_members, decoder_sizes, generator)
@@ -169,19 +178,31 @@ class VAE(nn.Module):
         base = gaussian_experts(
             self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
         )
-        half_log_det = 0.5 * base.log_det_precision
-        mean, spread, volume = (
-            self._members(part) for part in (base.mean, base.spread, half_log_det)
-        )
+        # Computed first, because the mean is cheaper once the spread is known.
+        spread = self._members(base.spread) if self.density else None
+        half_log_det = self._members(0.5 * base.log_det_precision)
+        mean = nn.functional.pad(base.mean, (0, self.n_extra_components))
+        mean = self._members(mean)
         if self.encoder is None:
             zero = torch.zeros_like(mean)
-            return Posterior(mean, spread, volume, zero, zero)
-        seen = self.inputs(features, observed)
-        seen = seen.expand(self.mean.shape[0], -1, -1)
+            return Posterior(mean, spread, half_log_det, zero, zero)
+        seen = self.inputs(features, observed).expand(self.mean.shape[0], -1, -1)
         seen = torch.cat([seen, base.mean.clamp(-MEAN_CLIP, MEAN_CLIP)], dim=-1)
-        move, raw = self.encoder(self._members(seen)).chunk(2, dim=-1)
+        move = self.encoder(self._members(seen))
+        if not self.density:
+            move = self._unwhiten(self._members(base.cholesky), move)
+            return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))
+        move, raw = move.chunk(2, dim=-1)
         log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
-        return Posterior(mean, spread, volume, move, log_scale)
+        return Posterior(mean, spread, half_log_det, move, log_scale)
+
+    def _unwhiten(self, cholesky: Tensor, move: Tensor) -> Tensor:
+        """``spread @ move`` without the spread; extra components have none and stay."""
+        k = cholesky.shape[-1]
+        inner = torch.linalg.solve_triangular(
+            cholesky.mT, move[..., :k].unsqueeze(-1), upper=True
+        ).squeeze(-1)
+        return torch.cat([inner, move[..., k:]], dim=-1)
 
     def decode(self, z: Tensor) -> Tensor:
         """Driven parameters of every column, (n_members, ..., k) to (n_members, ..., n_driven)."""

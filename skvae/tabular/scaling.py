@@ -10,6 +10,10 @@ from skvae.models.start import FeatureSpec
 from skvae.tabular.schema import Column
 
 LINKS = {"positive": np.log, "count": np.log1p}
+# Of the standard deviation in half ranges, should one row outweigh all others.
+SMALLEST_SCALE = 1e-8
+# Generative targets beyond these have no square, or no logarithm, in single precision.
+LARGEST_SCORE, LARGEST_RATIO = 1e15, 1e30
 
 
 class TableScaler:
@@ -44,6 +48,7 @@ class TableScaler:
         sample_weight: np.ndarray | None = None,
     ) -> TableScaler:
         """Learn locations and scales from the observed entries of `values` (n, p)."""
+        self.names = tuple(column.name for column in columns)
         self.kinds = tuple(column.kind for column in columns)
         self.n_categories = tuple(column.n_categories for column in columns)
         self.numeric = np.array([not column.is_discrete for column in columns], dtype=bool)
@@ -91,8 +96,32 @@ class TableScaler:
         return out
 
     def targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Generative targets, float32 of shape (n, n_columns); see the class."""
-        return np.where(observed, (values - self._shift) / self._unit, 1.0).astype(np.float32)
+        """Generative targets, float32 of shape (n, n_columns); see the class.
+
+        Raises
+        ------
+        ValueError
+            If a value is too far from those seen at fit for single precision.
+        """
+        with np.errstate(over="ignore"):
+            targets = np.where(observed, (values - self._shift) / self._unit, 1.0)
+        kinds = np.array(self.kinds)
+        size = np.abs(targets)
+        strange = size > np.where(kinds == "continuous", LARGEST_SCORE, LARGEST_RATIO)
+        strange |= (size < 1 / LARGEST_RATIO) & (kinds == "positive")
+        if strange.any():
+            self._refuse(values, strange)
+        return targets.astype(np.float32)
+
+    def _refuse(self, values: np.ndarray, strange: np.ndarray) -> None:
+        j = int(np.flatnonzero(strange.any(axis=0))[0])
+        low, high = self.low[j], self.high[j]
+        raise ValueError(
+            f"Column {self.names[j]!r} holds {values[strange[:, j], j][0]:g}, which single "
+            f"precision cannot model: the column was fitted as {self.kinds[j]!r} on values from "
+            f"{low:g} to {high:g}. Correct the value or make it absent (NaN); if it is right, fit "
+            "on the column's logarithm or ranks instead."
+        )
 
     def regression_targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Regression targets, float32 of shape (n, n_columns); see the class."""
@@ -128,11 +157,15 @@ class TableScaler:
 
 
 def _moments(x: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and standard deviation; a scale of 1 where rounding error is all there is."""
-    total = weight.sum()
-    weight = weight / total if total > 0 else np.full(len(x), 1 / len(x))
-    peak = np.abs(x).max() or 1.0  # squares of 1e200 overflow
-    y = x / peak
+    """Weighted mean and standard deviation, the latter 1 for a constant."""
+    low, high = float(x.min()), float(x.max())
+    middle, half = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
+    if half <= 0:
+        return low, 1.0
+    # In units of half the range nothing overflows, cancels or vanishes.
+    y = (x - middle) / half
+    weight = weight / weight.max()
+    weight = weight / weight.sum()
     mean = float(weight @ y)
-    scale = float(np.sqrt(weight @ (y - mean) ** 2))
-    return mean * peak, scale * peak if scale > 1e-12 else 1.0
+    scale = max(float(np.sqrt(weight @ (y - mean) ** 2)), SMALLEST_SCALE)
+    return mean * half + middle, scale * half

@@ -24,7 +24,7 @@ from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruct
 from skvae.training.validation import HeldOut
 
 N_REPLICAS = 2
-COMPONENT_CANDIDATES = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36)
+COMPONENT_CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 18, 27, 40)
 # EM needs no more rows than this to place a linear model, and holds a (k, k) matrix for each.
 LINEAR_ROWS = 10_000
 WEIGHING_ROWS = 4000
@@ -94,6 +94,7 @@ class FitReport:
     component_scores: dict[int, float] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
     linear: LinearVAE | None = None
+    n_linear_iter: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +165,15 @@ class EnsembleFitter:
         else:
             k = min(wanted, x.shape[1])
         self.report.n_components = k
+        # Replicas differ in few entries: all start from what they share.
+        common = fit_linear_vae(x, observed & (fold < 0), k, sample_weight=weight, tol=1e-3)
         fits = [
-            fit_linear_vae(x, observed & (fold != r), k, sample_weight=weight)
+            fit_linear_vae(
+                x, observed & (fold != r), k, sample_weight=weight, start=common, max_iter=30
+            )
             for r in range(N_REPLICAS)
         ]
+        self.report.n_linear_iter = common.n_iter + max(f.n_iter for f in fits)
         self.report.linear = fits[0]
         self.linears = [
             LinearVAE(f.loadings.float(), f.mean.float(), f.noise_variance.float()) for f in fits
@@ -192,8 +198,8 @@ class EnsembleFitter:
             hidden,
             n_strengths * N_REPLICAS,
             self.generator,
-            n_extra_components=EXTRA_COMPONENTS if hidden and not generative else 0,
-            fixed_scales=not generative,
+            density=generative,
+            n_extra_components=0 if generative else EXTRA_COMPONENTS,
         )
 
     def _inputs(self) -> EncoderInputs:
@@ -208,11 +214,19 @@ class EnsembleFitter:
         settings = self.settings
         model = self._vae(1, settings.hidden_layer_sizes, True)
         objective = ImportanceWeightedBound(settings.n_importance_samples, settings.beta)
-        # A step costs K decoded samples, and the importance weights make up for what the
-        # encoder has not learnt yet: a third of the steps that the masked members get.
+        # A step costs K decoded samples per row, and importance weights make up for what the
+        # encoder has not learnt yet: smaller batches and fewer steps than the masked members get.
         decay = math.exp(sum(map(math.log, settings.weight_decays)) / len(settings.weight_decays))
         steps = settings.max_iter // 3
-        self._train("generative", model, objective, self.data.targets, steps, (decay,))
+        self._train(
+            "generative",
+            model,
+            objective,
+            self.data.targets,
+            steps,
+            (decay,),
+            -(-settings.batch_size // 2),
+        )
         return self._generative(model)
 
     def _train_masked(self) -> MaskedSource:
@@ -220,7 +234,9 @@ class EnsembleFitter:
         model = self._vae(len(settings.weight_decays), settings.hidden_layer_sizes, False)
         objective = MaskedReconstruction()
         targets, decays = self.data.regression_targets, settings.weight_decays
-        self._train("masked", model, objective, targets, settings.max_iter, decays)
+        self._train(
+            "masked", model, objective, targets, settings.max_iter, decays, settings.batch_size
+        )
         return MaskedSource(model, _column_order(self.regression))
 
     def _train(
@@ -231,6 +247,7 @@ class EnsembleFitter:
         targets: Tensor,
         max_iter: int,
         decays: tuple[float, ...],
+        batch_size: int,
     ) -> None:
         data, settings = self.data, self.settings
         table = TrainingTable(
@@ -245,7 +262,7 @@ class EnsembleFitter:
         decay = torch.tensor(decays).repeat_interleave(N_REPLICAS)
         loop = LoopSettings(
             max_iter=max(max_iter, 1),
-            batch_size=settings.batch_size,
+            batch_size=batch_size,
             learning_rate=settings.learning_rate,
             weight_decay=decay,
             n_iter_no_change=settings.n_iter_no_change,

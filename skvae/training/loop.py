@@ -30,7 +30,8 @@ class LoopSettings:
     n_validations : int
         How often the held-out score is taken.
     n_iter_no_change : int
-        Validations without progress of any member after which training ends; 0 never ends early.
+        Validations without progress of any member after which training ends, in the second half
+        of the schedule; 0 never ends early.
     tol : float
         What counts as progress of the held-out score.
     verbose : bool
@@ -126,7 +127,9 @@ def train(
             scores = validate(model)
             history.scores.append(scores.tolist())
             keeper.update(scores)
-            if 0 < settings.n_iter_no_change <= keeper.stalled:
+            # At its peak the learning rate often spoils what its descent then improves.
+            descending = step > settings.max_iter // 2
+            if descending and 0 < settings.n_iter_no_change <= keeper.stalled:
                 break
     if validate is not None or history.recovered:
         keeper.restore()

@@ -1,0 +1,157 @@
+"""Encoded rows to conditional means, draws, bounds and log-densities in the table's own units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from skvae.inference import Ensemble, Table
+from skvae.inference.calibration import ErrorCalibration
+from skvae.tabular.scaling import TableScaler
+
+LARGEST = np.finfo(np.float64).max
+
+
+def scaled_table(scaler: TableScaler, values: np.ndarray, observed: np.ndarray) -> Table:
+    """Encoded rows as the models take them.
+
+    Parameters
+    ----------
+    scaler : TableScaler
+    values : ndarray of shape (n, p)
+        As `TableCodec.encode` returns them, 0 where not observed.
+    observed : bool ndarray of shape (n, p)
+
+    Raises
+    ------
+    ValueError
+        If a value is too far from those seen at fit for single precision.
+    """
+    targets = scaler.targets(values, observed)  # first: it refuses what does not fit
+    return Table(
+        torch.from_numpy(scaler.features(values, observed)),
+        torch.from_numpy(targets),
+        torch.from_numpy(observed),
+        torch.from_numpy(scaler.feature_columns),
+    )
+
+
+class TablePredictor:
+    """What a fitted ensemble says about encoded rows; `values` and `observed` are (n, p).
+
+    Parameters
+    ----------
+    ensemble : Ensemble or None
+        None where no column varies: then p is 0 and there is nothing to predict.
+    scaler : TableScaler or None
+    calibration : ErrorCalibration or None
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble | None = None,
+        scaler: TableScaler | None = None,
+        calibration: ErrorCalibration | None = None,
+    ) -> None:
+        self.ensemble, self.scaler, self.calibration = ensemble, scaler, calibration
+
+    def points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """`values` with conditional means and most probable codes where not observed."""
+        filled = values.copy()
+        rows = _with_holes(observed)
+        if rows.size:
+            filled[rows] = self._centre(self._table(values[rows], observed[rows]))
+        return np.where(observed, values, filled)
+
+    def draws(
+        self, values: np.ndarray, observed: np.ndarray, n_draws: int, random: np.random.RandomState
+    ) -> Iterator[np.ndarray]:
+        """Yield `values` with draws where not observed.
+
+        Draws of the density are moved to the ensemble's conditional mean and spread as far as
+        held-out errors are. None is further from its mean than the range seen at fit is wide.
+        """
+        rows = _with_holes(observed)
+        if not rows.size:
+            for _ in range(n_draws):
+                yield values.copy()
+            return
+        scaler, table = self.scaler, self._table(values[rows], observed[rows])
+        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+        drawn = self.ensemble.draw(table, n_draws, generator).double().numpy()
+        centre = self._centre(table)
+        mean = self.ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean
+        kinds = np.array(scaler.kinds)
+        # Columns with a floor are moved by a factor, so that no draw falls below it.
+        floored = np.isin(kinds, ["positive", "count"])
+        ratio = np.divide(centre, mean, out=np.ones_like(mean), where=floored & (mean > 0))
+        ratio = np.minimum(ratio, 10.0)
+        for draw in scaler.from_targets(drawn):
+            with np.errstate(over="ignore"):
+                away = np.clip(
+                    self.calibration.inflation * (draw - mean), -self._width, self._width
+                )
+                moved = np.where(kinds == "continuous", centre + away, draw * ratio)
+            # Rounding to the nearest count would pull scaled draws to zero; this keeps the mean.
+            whole = np.floor(moved + random.random_sample(moved.shape))
+            moved = np.where(kinds == "count", whole, moved)
+            filled = values.copy()
+            filled[rows] = self._within_domain(moved)
+            yield np.where(observed, values, filled)
+
+    def bounds(
+        self, values: np.ndarray, observed: np.ndarray, coverage: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`values` with the lower and the upper end of an interval where not observed."""
+        lower, upper = values.copy(), values.copy()
+        rows = _with_holes(observed)
+        if rows.size:
+            scaler, table = self.scaler, self._table(values[rows], observed[rows])
+            points = self._centre(table)
+            spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
+            # What varies within a range has no larger deviation; fmin also passes over NaN.
+            spread = np.where(scaler.numeric, np.fmin(spread, self._width), 0.0)
+            ends = self.calibration.bounds(coverage)
+            for bound, steps in zip((lower, upper), ends, strict=True):
+                with np.errstate(over="ignore"):
+                    bound[rows] = self._within_domain(points + steps * spread)
+        return np.where(observed, values, lower), np.where(observed, values, upper)
+
+    def log_prob(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
+        if self.ensemble is None:
+            return np.zeros(len(values))
+        jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        return self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
+
+    def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
+        return scaled_table(self.scaler, values, observed)
+
+    def _centre(self, table: Table) -> np.ndarray:
+        """Conditional means, within one standard deviation of the range at fit, and codes."""
+        scaler = self.scaler
+        points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
+        reach = np.where(scaler.numeric, scaler.scale, np.inf)
+        with np.errstate(over="ignore"):
+            points = points * scaler.scale + scaler.mean
+            points = np.clip(points, scaler.low - reach, scaler.high + reach)
+        return self._within_domain(points)
+
+    @property
+    def _width(self) -> np.ndarray:
+        """Of the range of each column at fit."""
+        with np.errstate(over="ignore"):
+            return np.minimum(self.scaler.high - self.scaler.low, LARGEST)
+
+    def _within_domain(self, raw: np.ndarray) -> np.ndarray:
+        """Keep numbers finite, positive columns positive, and counts from falling below zero."""
+        kinds = np.array(self.scaler.kinds)
+        floor = np.where(kinds == "count", 0.0, -LARGEST)
+        floor = np.where(kinds == "positive", 0.5 * self.scaler.low, floor)
+        return np.clip(raw, floor, LARGEST)
+
+
+def _with_holes(observed: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(~observed.all(axis=1))
