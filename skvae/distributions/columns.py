@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.distributions.base import Likelihood
+from skvae.distributions.finite import FiniteLikelihood
 from skvae.distributions.sampling import fresh_generator
 
 
@@ -108,7 +109,7 @@ class ColumnLikelihoods(nn.Module):
 
         order = [column for columns in members.values() for column in columns]
         places = sorted(range(self.n_columns), key=order.__getitem__)
-        self._in_order = order == places
+        self._in_order = order == list(range(self.n_columns))
         for name, indices in (
             ("driven_columns", driven),
             ("free_columns", free),
@@ -189,7 +190,7 @@ class ColumnLikelihoods(nn.Module):
         return self._join(
             [
                 likelihood.variance(own_driven, own_free)
-                if likelihood.n_statistics == 1
+                if not isinstance(likelihood, FiniteLikelihood)
                 else torch.zeros_like(own_driven[..., 0])
                 for likelihood, own_driven, own_free in self._by_group(driven, free)
             ]

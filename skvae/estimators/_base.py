@@ -216,5 +216,5 @@ def _hidden_sizes(sizes: Any) -> tuple[int, ...]:
 def _auto_steps(n_rows: int) -> int:
     """Few steps for few rows, more for tables with more to learn from."""
     if n_rows <= 1000:
-        return int(np.clip(1.25 * n_rows, 50, 1250))
+        return int(np.clip(1.6 * n_rows, 50, 1250))
     return int(1250 + 1250 * min(1.0, math.log10(n_rows / 1000)))

@@ -124,7 +124,8 @@ class TablePredictor:
         if self.ensemble is None:
             return np.zeros(len(values))
         jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
-        return self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
+        scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
+        return np.where(observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
     def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
         return scaled_table(self.scaler, values, observed)

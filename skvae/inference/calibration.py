@@ -66,4 +66,5 @@ def _quantiles(ratios: np.ndarray, levels: list[float]) -> np.ndarray:
 
 
 def _rms(ratios: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.minimum(ratios**2, 25.0)))) if len(ratios) else 1.0
+    # Never zero: a column without any error still has a logarithm.
+    return max(float(np.sqrt(np.mean(np.minimum(ratios**2, 25.0)))), 1e-6) if len(ratios) else 1.0

@@ -37,8 +37,8 @@ class Table:
     feature_columns: Tensor
 
     def chunks(self, size: int) -> Iterator[Table]:
-        """Pieces of at most `size` rows."""
-        for start in range(0, len(self.features), size):
+        """Pieces of at most `size` rows; one empty piece of an empty table."""
+        for start in range(0, max(len(self.features), 1), size):
             rows = slice(start, start + size)
             yield Table(
                 self.features[rows],
@@ -164,8 +164,9 @@ class MaskedSource:
         for part in table.chunks(self.chunk_size):
             _, observed_features = part.masks
             z = self.model.posterior(part.features, observed_features).centre
-            driven = self.model.decode(z)
-            parts.append(self.model.statistics(driven).index_select(-1, self.order))
+            driven = self.model.decode(z.unsqueeze(-2))
+            statistics = self.model.statistics(driven).squeeze(-2)
+            parts.append(statistics.index_select(-1, self.order))
         return torch.cat(parts, dim=1)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.distributions.columns import ColumnLikelihoods
+from skvae.distributions.continuous import Gaussian
 from skvae.distributions.natural import LOG_TWO_PI, gaussian_experts
 from skvae.models.linear import LinearVAE
 from skvae.models.start import DecoderStart
@@ -18,6 +19,8 @@ from skvae.nn.mlp import MemberMLP
 
 # The encoder may narrow or widen the exact linear posterior by this many nats per dimension.
 LOG_SCALE_RANGE = 3.0
+# Smallest log noise scale of a model without a density, in standard deviations.
+LOG_SCALE_FLOOR = -1.9
 # The linear posterior mean enters the networks clamped: it is standard normal over the table.
 MEAN_CLIP = 5.0
 
@@ -92,8 +95,10 @@ class VAE(nn.Module):
         A multiple of the number of linear starts.
     generator : torch.Generator
     density : bool, default=True
-        Without, the model predicts from the centre of the posterior alone: nothing is sampled, and
-        the noise scales of Gaussian columns stay where they are, so that all weigh the same.
+        Without, the model predicts from the centre of the posterior alone: nothing is sampled.
+    n_fixed_scales : int, default=0
+        So many members, the last ones, leave the noise scales of Gaussian columns where they are:
+        all columns weigh the same.
     n_extra_components : int, default=0
         Latent dimensions beyond those of the linear start, for the networks of a model without a
         density.
@@ -103,6 +108,7 @@ class VAE(nn.Module):
     mean: Tensor
     noise_variance: Tensor
     frozen: Tensor
+    floor: Tensor
 
     def __init__(
         self,
@@ -115,6 +121,7 @@ class VAE(nn.Module):
         generator: torch.Generator,
         *,
         density: bool = True,
+        n_fixed_scales: int = 0,
         n_extra_components: int = 0,
     ) -> None:
         super().__init__()
@@ -135,10 +142,14 @@ class VAE(nn.Module):
         self.bias = nn.Parameter(self._members(torch.stack([s.bias for s in starts])[:, None]))
         free = torch.stack([start.free for start in starts])
         self.free = nn.Parameter(self._members(free)[:, None, None])
-        frozen = torch.zeros(likelihoods.n_free, dtype=torch.bool)
-        if not density:
-            for group in likelihoods.groups:
-                frozen[group.free] = not group.likelihood.discrete
+        frozen = torch.zeros(n_members, 1, 1, likelihoods.n_free, dtype=torch.bool)
+        floor = torch.full((likelihoods.n_free,), -math.inf)
+        for group in likelihoods.groups:
+            if isinstance(group.likelihood, Gaussian):
+                frozen[n_members - n_fixed_scales :, ..., group.free] = True
+                # Without samples, a column that others determine would pull its scale to zero.
+                floor[group.free] = -math.inf if density else LOG_SCALE_FLOOR
+        self.register_buffer("floor", floor)
         self.register_buffer("frozen", frozen)
         self.encoder: MemberMLP | None = None
         self.decoder: MemberMLP | None = None
@@ -164,7 +175,8 @@ class VAE(nn.Module):
     @property
     def free_parameters(self) -> Tensor:
         """Constants per column, shape (n_members, 1, 1, n_free)."""
-        return torch.where(self.frozen, self.free.detach(), self.free)
+        free = torch.maximum(self.free, self.floor)
+        return torch.where(self.frozen, free.detach(), free)
 
     def posterior(self, features: Tensor, observed: Tensor) -> Posterior:
         """Encode rows.

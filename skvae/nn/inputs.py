@@ -38,8 +38,9 @@ class EncoderInputs(nn.Module):
 
     def forward(self, features: Tensor, observed: Tensor) -> Tensor:
         """Inputs for features (batch, q) under masks (..., batch, q); hidden entries give zero."""
+        features = features.where(observed, 0.0)  # NaN times zero is NaN
         mask = observed.to(features.dtype)
-        parts = [features.clamp(-self.clip, self.clip) * mask, mask]
+        parts = [features.clamp(-self.clip, self.clip), mask]
         if self.edges.shape[0]:
             low, high = self.edges[:, :-1], self.edges[:, 1:]
             values = features.index_select(-1, self.encoded).unsqueeze(-1)

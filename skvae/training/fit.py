@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from skvae.distributions.base import Likelihood
 from skvae.distributions.columns import ColumnLikelihoods
+from skvae.distributions.finite import FiniteLikelihood
 from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Table
 from skvae.inference.importance import noise_block
 from skvae.inference.stacking import stack_weights
@@ -21,12 +23,13 @@ from skvae.nn.inputs import EncoderInputs, quantile_edges
 from skvae.training.data import TrainingTable, hold_out
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
-from skvae.training.validation import HeldOut
+from skvae.training.validation import HeldOutError, HeldOutLikelihood
 
 N_REPLICAS = 2
 COMPONENT_CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 18, 27, 40)
 # EM needs no more rows than this to place a linear model, and holds a (k, k) matrix for each.
 LINEAR_ROWS = 10_000
+VALIDATION_SAMPLES = 8
 WEIGHING_ROWS = 4000
 # Inputs of the piecewise linear encoding over all features, and bins of one.
 ENCODED_INPUTS, MIN_BINS, MAX_BINS = 512, 4, 32
@@ -124,6 +127,9 @@ class EnsembleFitter:
         self.report = FitReport()
         self.density = ColumnLikelihoods(data.likelihoods)
         self.regression = ColumnLikelihoods(data.regression_likelihoods)
+        # Predictions of all sources are compared as statistics in column order.
+        self.stat_columns = self.regression.stat_columns[_column_order(self.regression)]
+        self.truth = _as_statistics(data.regression_targets, self.regression, self.stat_columns)
         fraction = settings.validation_fraction
         self.fold = hold_out(data.observed, fraction, N_REPLICAS, self.generator)
         keep_some_of_each_column(self.fold, data.observed)
@@ -199,6 +205,8 @@ class EnsembleFitter:
             n_strengths * N_REPLICAS,
             self.generator,
             density=generative,
+            # Learned scales sharpen columns that others determine; equal ones serve the rest.
+            n_fixed_scales=0 if generative else n_strengths // 2 * N_REPLICAS,
             n_extra_components=0 if generative else EXTRA_COMPONENTS,
         )
 
@@ -216,8 +224,8 @@ class EnsembleFitter:
         objective = ImportanceWeightedBound(settings.n_importance_samples, settings.beta)
         # A step costs K decoded samples per row, and importance weights make up for what the
         # encoder has not learnt yet: smaller batches and fewer steps than the masked members get.
-        decay = math.exp(sum(map(math.log, settings.weight_decays)) / len(settings.weight_decays))
-        steps = settings.max_iter // 3
+        decay = math.exp(np.mean([math.log(max(d, 1e-8)) for d in settings.weight_decays]))
+        steps = settings.max_iter // 2
         self._train(
             "generative",
             model,
@@ -269,25 +277,34 @@ class EnsembleFitter:
             tol=settings.tol,
             verbose=settings.verbose,
         )
-        validate = None
-        if settings.early_stopping and bool((self.fold >= 0).any()):
-            noise = None
-            if name == "generative":
-                noise = noise_block(8, model.n_components, self.seed)
-            validate = HeldOut(table, noise, self.generator)
+        validate = self._validator(name, table) if settings.early_stopping else None
         self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
 
-    def _generative(self, model: VAE) -> GenerativeSource:
+    def _validator(self, name: str, table: TrainingTable) -> Callable[[VAE], Tensor] | None:
+        if not bool((self.fold >= 0).any()):
+            return None
+        if name == "masked":
+            return HeldOutLikelihood(table, self.generator)
+
+        def source_of(model: VAE) -> GenerativeSource:
+            return self._generative(model, VALIDATION_SAMPLES)
+
+        return HeldOutError(table, self.generator, source_of, self.truth, self.stat_columns)
+
+    def _generative(self, model: VAE, n_samples: int | None = None) -> GenerativeSource:
         data = self.data
+        n_samples = n_samples or self.settings.n_posterior_samples
         order = _column_order(self.density)
         columns = self.density.stat_columns[order]
         # Probabilities need no change of units.
-        numeric = torch.tensor([likelihood.n_statistics == 1 for likelihood in data.likelihoods])
+        numeric = torch.tensor(
+            [not isinstance(likelihood, FiniteLikelihood) for likelihood in data.likelihoods]
+        )
         slope = torch.where(numeric, data.slope, 1.0)
         intercept = torch.where(numeric, data.intercept, 0.0)
         return GenerativeSource(
-            model.eval().requires_grad_(False),
-            noise_block(self.settings.n_posterior_samples, model.n_components, self.seed),
+            model,
+            noise_block(n_samples, model.n_components, self.seed),
             order,
             slope[columns],
             intercept[columns],
@@ -303,8 +320,10 @@ class EnsembleFitter:
     ) -> tuple[Tensor, HeldOutPredictions]:
         """Stack the sources on held-out entries, each predicted by a replica that missed it."""
         data = self.data
-        stat_columns = self.regression.stat_columns[_column_order(self.regression)]
-        rows = (self.fold >= 0).any(1).nonzero().squeeze(1)[:WEIGHING_ROWS]
+        stat_columns = self.stat_columns
+        rows = (self.fold >= 0).any(1).nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=self.generator)[:WEIGHING_ROWS]
+        rows = rows[order.sort().values]
         fold, observed = self.fold[rows], data.observed[rows]
         visible = torch.stack([observed & (fold != r) for r in range(N_REPLICAS)])
         table = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
@@ -316,7 +335,7 @@ class EnsembleFitter:
             return each.gather(1, index.expand(len(each), 1, *index.shape)).squeeze(1)
 
         predictions = torch.cat([of_owner(s.statistics(table), stat_columns) for s in sources])
-        truth = _as_statistics(data.regression_targets[rows], self.regression, stat_columns)
+        truth = self.truth[rows]
         held_out = fold >= 0
         weights = torch.from_numpy(
             stack_weights(
@@ -346,11 +365,12 @@ def _column_order(likelihoods: ColumnLikelihoods) -> Tensor:
 def _as_statistics(targets: Tensor, likelihoods: ColumnLikelihoods, stat_columns: Tensor) -> Tensor:
     """What a perfect prediction would say: the number itself, or certainty of the category."""
     values = targets.index_select(1, stat_columns)
-    width = torch.tensor([kind.n_statistics for kind in likelihoods.likelihoods])
+    numeric = torch.tensor(
+        [not isinstance(kind, FiniteLikelihood) for kind in likelihoods.likelihoods]
+    )
     first = torch.searchsorted(stat_columns, stat_columns)
     code = torch.arange(len(stat_columns)) - first
-    numeric = (width == 1)[stat_columns]
-    return torch.where(numeric, values, (values == code).to(values.dtype))
+    return torch.where(numeric[stat_columns], values, (values == code).to(values.dtype))
 
 
 def keep_some_of_each_column(fold: Tensor, observed: Tensor) -> None:

@@ -146,7 +146,8 @@ def _optimizer(
         optimizer,
         settings.learning_rate,
         total_steps=settings.max_iter + 1,
-        pct_start=0.2,
+        # The schedule divides by the length of its rise, which must not round to nothing.
+        pct_start=max(0.2, 1.5 / (settings.max_iter + 1)),
         cycle_momentum=False,
     )
     return optimizer, scheduler

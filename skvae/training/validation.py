@@ -2,66 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from skvae.inference.ensemble import DECODED_AT_ONCE, Table
-from skvae.inference.importance import importance_sample
+from skvae.inference.ensemble import GenerativeSource, Table
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
 
 
-class HeldOut:
-    """Mean log-likelihood of held-out entries given the rest of their row, by member.
+class HeldOutEntries:
+    """Rows with held-out entries, each replica under its own mask.
 
     Parameters
     ----------
     table : TrainingTable
-    noise : Tensor of shape (n_samples, k) or None
-        For importance sampling; None predicts from the centre of the posterior.
     generator : torch.Generator
         Picks the rows once.
     most : int, default=500
         Rows to score.
     """
 
-    def __init__(
-        self,
-        table: TrainingTable,
-        noise: Tensor | None,
-        generator: torch.Generator,
-        most: int = 500,
-    ) -> None:
-        self.noise = noise
-        rows = table.held_out_rows(most, generator)
-        batch, fold = table.batch(rows), table.fold[rows]
+    def __init__(self, table: TrainingTable, generator: torch.Generator, most: int = 500) -> None:
+        self.rows = table.held_out_rows(most, generator)
+        batch, fold = table.batch(self.rows), table.fold[self.rows]
         replicas = torch.arange(table.n_replicas)[:, None, None]
         self.held_out = fold.unsqueeze(0) == replicas
-        self.count = self.held_out.sum((1, 2)).clamp(min=1)
         self.table = Table(batch.features, batch.targets, batch.visible, table.feature_columns)
+
+    def mean(self, each: Tensor, held_out: Tensor) -> Tensor:
+        """Mean of (n_members, n, s) over the entries where `held_out` (n_replicas, n, s)."""
+        mask = held_out.repeat(len(each) // len(held_out), 1, 1)
+        count = mask.sum((1, 2)).clamp(min=1)
+        return each.where(mask, 0.0).double().sum((1, 2)).float() / count
+
+
+class HeldOutLikelihood(HeldOutEntries):
+    """Mean log-likelihood of held-out entries given the rest, from the centre of the posterior."""
 
     @torch.no_grad()
     def __call__(self, model: VAE) -> Tensor:
         """Score of every member, shape (n_members,)."""
-        n_samples = 1 if self.noise is None else len(self.noise)
-        size = max(16, DECODED_AT_ONCE // (model.n_members * n_samples))
-        total = torch.zeros(model.n_members)
-        start = 0
-        for part in self.table.chunks(size):
-            held_out = self.held_out[:, start : start + size]
-            start += size
-            total += self._score(model, part, held_out).double().sum((1, 2)).float()
-        return total / self.count.repeat(model.n_members // len(self.count))
+        _, visible_features = self.table.masks
+        z = model.posterior(self.table.features, visible_features).centre.unsqueeze(-2)
+        driven = model.decode(z)
+        each = model.log_likelihood(driven, self.table.targets, self.held_out).squeeze(-2)
+        return self.mean(each, self.held_out)
 
-    def _score(self, model: VAE, part: Table, held_out: Tensor) -> Tensor:
-        """Log-likelihood of held-out entries, zero elsewhere, (n_members, batch, p)."""
-        visible, visible_features = part.masks
-        if self.noise is None:
-            z = model.posterior(part.features, visible_features).centre.unsqueeze(-2)
-            return model.log_likelihood(model.decode(z), part.targets, held_out).squeeze(-2)
-        sample = importance_sample(
-            model, part.features, part.targets, visible, visible_features, self.noise
-        )
-        log_weights = sample.log_weights.log_softmax(-1).unsqueeze(-1)
-        each = model.log_likelihood(sample.driven, part.targets, held_out)
-        return torch.logsumexp(log_weights + each, dim=-2)
+
+class HeldOutError(HeldOutEntries):
+    """Mean squared error of a density's predictions at held-out entries, with the sign changed.
+
+    Not their log-likelihood: where columns determine each other, a handful of samples decides the
+    latter by its tails.
+
+    Parameters
+    ----------
+    table, generator, most
+        As in `HeldOutEntries`.
+    source_of : callable
+        Makes a `GenerativeSource` of a model.
+    truth : Tensor of shape (n, n_statistics)
+        What perfect predictions would be, see `Ensemble`.
+    stat_columns : LongTensor of shape (n_statistics,)
+    """
+
+    def __init__(
+        self,
+        table: TrainingTable,
+        generator: torch.Generator,
+        source_of: Callable[[VAE], GenerativeSource],
+        truth: Tensor,
+        stat_columns: Tensor,
+    ) -> None:
+        super().__init__(table, generator)
+        self.source_of = source_of
+        self.truth = truth[self.rows]
+        self.held_out_statistics = self.held_out.index_select(-1, stat_columns)
+
+    @torch.no_grad()
+    def __call__(self, model: VAE) -> Tensor:
+        """Score of every member, shape (n_members,)."""
+        predicted = self.source_of(model).statistics(self.table)
+        # One entry in a heavy tail must not decide for all.
+        error = (predicted - self.truth).square().clamp(max=25.0)
+        return -self.mean(error, self.held_out_statistics)

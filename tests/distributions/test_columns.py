@@ -198,3 +198,21 @@ def test_wrong_widths_are_named():
         columns.log_prob(driven, free, x[:, 1:])
     with pytest.raises(ValueError, match="at least one column"):
         ColumnLikelihoods([])
+
+
+def test_variance_is_that_of_each_column_and_zero_for_categories(table):
+    columns, driven, free, _ = table
+    variance = columns.variance(driven, free)
+    assert variance.shape == (2, 6, columns.n_columns)
+    for j, likelihood, own_driven, own_free in one_by_one(columns, driven, free):
+        if hasattr(likelihood, "n_categories"):
+            assert (variance[..., j] == 0).all()
+        else:
+            expected = likelihood.variance(own_driven, own_free)
+            torch.testing.assert_close(variance[..., [j]], expected)
+
+
+def test_a_single_category_has_variance_zero():
+    columns = ColumnLikelihoods([Categorical(1), Gaussian()])
+    variance = columns.variance(torch.zeros(2, 2), torch.zeros(1))
+    assert variance.tolist() == [[0.0, 1.0]] * 2

@@ -308,3 +308,31 @@ def test_equal_likelihoods_are_one_value():
 def test_impossible_numbers_of_categories_are_refused(kind, n):
     with pytest.raises(ValueError, match="n_categories"):
         kind(n)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(FINITE)))
+def test_variance_is_the_variance_of_the_density(name):
+    likelihood, driven, free, _ = parameters(name)
+    mean = expectation(name, lambda x: x)
+    expected = expectation(name, lambda x: (x - mean) ** 2)
+    # A t density with five degrees of freedom keeps a little of its variance beyond the grid.
+    tolerance = 1e-4 if name != "student" else 1e-3
+    assert likelihood.variance(driven, free).item() == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_categories_have_no_variance(name):
+    likelihood, driven, free, _ = parameters(name)
+    with pytest.raises(TypeError, match="categories"):
+        likelihood.variance(driven, free)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(FINITE)))
+def test_variances_broadcast_and_stay_finite(name):
+    likelihood, driven, free, _ = parameters(name, torch.float32)
+    member = free.expand(2, 1, 3, -1)
+    for shift in (-100.0, 0.0, 100.0):
+        variance = likelihood.variance((driven + shift).expand(2, 4, 3, -1), member)
+        assert variance.shape == (2, 4, 3)
+        assert torch.isfinite(variance).all()
+        assert (variance >= 0).all()
