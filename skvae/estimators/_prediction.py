@@ -131,13 +131,14 @@ class TablePredictor:
         return scaled_table(self.scaler, values, observed)
 
     def _centre(self, table: Table) -> np.ndarray:
-        """Conditional means, within one standard deviation of the range at fit, and codes."""
+        """Conditional means, which lie within the range at fit as averages of it do, and codes."""
         scaler = self.scaler
         points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
-        reach = np.where(scaler.numeric, scaler.scale, np.inf)
+        low = np.where(scaler.numeric, scaler.low, -np.inf)
+        high = np.where(scaler.numeric, scaler.high, np.inf)
         with np.errstate(over="ignore"):
             points = points * scaler.scale + scaler.mean
-            points = np.clip(points, scaler.low - reach, scaler.high + reach)
+            points = np.clip(points, low, high)
         return self._within_domain(points)
 
     @property

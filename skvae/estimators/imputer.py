@@ -56,14 +56,14 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Weight decay towards the linear model; several strengths are trained side by side and
         weighted by held-out entries.
     max_iter : int or "auto", default="auto"
-        Gradient steps of the masked members (the generative ones take a third); "auto" grows with
+        Gradient steps of the masked members (the generative ones take half); "auto" grows with
         the number of rows from 50 to 2500.
     batch_size : int, default=256
     learning_rate_init : float, default=5e-3
         Peak of a one-cycle schedule.
     early_stopping : bool, default=True
         Keep every member's best state by held-out observed entries, end when none improves.
-    validation_fraction : float, default=0.1
+    validation_fraction : float, default=0.05
         Share of the observed entries held out, for each of two replicas of every member in turn.
     n_iter_no_change : int, default=8
         Validations, of 20 in a full run, without progress before training ends.
@@ -98,7 +98,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
     -----
     Columns that are constant at fit are filled with their constant and are no part of the model;
     levels that were not seen at fit count as absent, with a warning. Conditional means are kept
-    within one standard deviation of the range seen at fit.
+    within the range seen at fit.
 
     References
     ----------
@@ -146,7 +146,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         batch_size: int = 256,
         learning_rate_init: float = 5e-3,
         early_stopping: bool = True,
-        validation_fraction: float = 0.1,
+        validation_fraction: float = 0.05,
         n_iter_no_change: int = 8,
         tol: float = 1e-4,
         random_state: int | np.random.RandomState | None = None,

@@ -32,7 +32,7 @@ LINEAR_ROWS = 10_000
 VALIDATION_SAMPLES = 8
 WEIGHING_ROWS = 4000
 # Inputs of the piecewise linear encoding over all features, and bins of one.
-ENCODED_INPUTS, MIN_BINS, MAX_BINS = 512, 4, 32
+ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 32
 EXTRA_COMPONENTS = 8
 # Squared error is a Gaussian log-density with this scale, up to a constant.
 LOG_HALF_SCALE = 0.5 * math.log(0.5)
@@ -50,7 +50,7 @@ class FitSettings:
     batch_size: int = 128
     learning_rate: float = 5e-3
     weight_decays: tuple[float, ...] = (0.1, 1.0)
-    validation_fraction: float = 0.1
+    validation_fraction: float = 0.05
     n_iter_no_change: int = 8
     tol: float = 1e-4
     early_stopping: bool = True

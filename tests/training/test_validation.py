@@ -110,15 +110,17 @@ def test_the_error_prefers_the_better_density(toys):
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])[:, None]
     linears.append(LinearVAE(signs * truth.loadings, truth.mean, truth.noise_variance))
     table = toys.gaussian_table(x)
-    scores = gaussian_error(table)(toys.gaussian_vae(linears, hidden=()))
+    score = gaussian_error(table)
+    scores = score(toys.gaussian_vae(linears, hidden=()))
     independent, weak, strong, true, wrong = scores.tolist()
     assert wrong < independent < weak < strong < true < 0
-    # The conditional mean given all others leaves 1 / precision_jj of the variance.
-    covariance = truth.loadings @ truth.loadings.mT + torch.diag(truth.noise_variance)
-    best = 1 / torch.linalg.inv(covariance).diagonal()
-    count = (table.fold[gaussian_error(table).rows] == 0).sum(0)
-    expected = float((best * count).sum() / count.sum())
-    assert -expected * 1.35 < true < -expected * 0.9
+    # The best there is: the variance that the visible entries leave.
+    rows = score.rows
+    held_out, visible = (mask[rows] for mask in missed(table, 0))
+    covariance = truth.posterior(x[rows], visible).covariance
+    left = torch.einsum("dk,nkl,dl->nd", truth.loadings, covariance, truth.loadings)
+    expected = -(left + truth.noise_variance)[held_out].mean().item()
+    assert true == pytest.approx(expected, rel=0.2)
 
 
 def test_one_entry_in_a_heavy_tail_does_not_decide(toys, linear_setup):
