@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -214,7 +213,7 @@ def _hidden_sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def _auto_steps(n_rows: int) -> int:
-    """Few steps for few rows, more for tables with more to learn from."""
-    if n_rows <= 1000:
-        return int(np.clip(1.6 * n_rows, 50, 1250))
-    return int(1250 + 1250 * min(1.0, math.log10(n_rows / 1000)))
+    """Few steps for few rows; beyond 2,000 more, because there is more to learn."""
+    if n_rows <= 2000:
+        return int(np.clip(1.6 * n_rows, 50, 1050))
+    return int(min(2500, 1050 * (n_rows / 2000) ** 0.38))

@@ -29,10 +29,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
     ----------
     n_components : int or "auto", default="auto"
         Latent dimensions of the linear start; "auto" picks by held-out observed entries.
-    hidden_layer_sizes : tuple of int, default=(128, 128)
+    hidden_layer_sizes : tuple of int, default=(96, 96)
         Hidden layers of the encoder, reversed in the decoder. ``()`` is the linear VAE alone:
         factor analysis for numbers, its generalised form for categories and counts.
-    n_importance_samples : int, default=8
+    n_importance_samples : int, default=5
         Samples of the training bound: 1 is the ELBO, more the IWAE [2]_.
     beta : float, default=1.0
         Weight of the divergence from the prior in the bound.
@@ -63,8 +63,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Peak of a one-cycle schedule.
     early_stopping : bool, default=True
         Keep every member's best state by held-out observed entries, end when none improves.
-    validation_fraction : float, default=0.05
-        Share of the observed entries held out, for each of two replicas of every member in turn.
+    validation_fraction : float, default=0.03
+        Share of the observed entries held out, for each of two replicas of every member in turn;
+        up to a tenth where that is less than a hundred entries.
     n_iter_no_change : int, default=8
         Validations, of 20 in a full run, without progress before training ends.
     tol : float, default=1e-4
@@ -131,8 +132,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self,
         n_components: int | str = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] = (128, 128),
-        n_importance_samples: int = 8,
+        hidden_layer_sizes: Sequence[int] = (96, 96),
+        n_importance_samples: int = 5,
         beta: float = 1.0,
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
@@ -146,7 +147,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         batch_size: int = 256,
         learning_rate_init: float = 5e-3,
         early_stopping: bool = True,
-        validation_fraction: float = 0.05,
+        validation_fraction: float = 0.03,
         n_iter_no_change: int = 8,
         tol: float = 1e-4,
         random_state: int | np.random.RandomState | None = None,

@@ -202,7 +202,7 @@ class VAE(nn.Module):
         seen = torch.cat([seen, base.mean.clamp(-MEAN_CLIP, MEAN_CLIP)], dim=-1)
         move = self.encoder(self._members(seen))
         if not self.density:
-            move = self._unwhiten(self._members(base.cholesky), move)
+            move = self._unwhiten(base.cholesky, move)
             return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))
         move, raw = move.chunk(2, dim=-1)
         log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
@@ -210,10 +210,11 @@ class VAE(nn.Module):
 
     def _unwhiten(self, cholesky: Tensor, move: Tensor) -> Tensor:
         """``spread @ move`` without the spread; extra components have none and stay."""
-        k = cholesky.shape[-1]
-        inner = torch.linalg.solve_triangular(
-            cholesky.mT, move[..., :k].unsqueeze(-1), upper=True
-        ).squeeze(-1)
+        n_replicas, k = cholesky.shape[0], cholesky.shape[-1]
+        # Members that share a replica share its matrices: they are columns of one right-hand side.
+        columns = move[..., :k].unflatten(0, (-1, n_replicas)).permute(1, 2, 3, 0)
+        solved = torch.linalg.solve_triangular(cholesky.mT, columns, upper=True)
+        inner = solved.permute(3, 0, 1, 2).flatten(0, 1)
         return torch.cat([inner, move[..., k:]], dim=-1)
 
     def decode(self, z: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ COMPONENT_CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 18, 27, 40)
 LINEAR_ROWS = 10_000
 VALIDATION_SAMPLES = 8
 WEIGHING_ROWS = 4000
+ENTRIES_TO_DECIDE = 100
 # Inputs of the piecewise linear encoding over all features, and bins of one.
-ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 32
+ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
 EXTRA_COMPONENTS = 8
 # Squared error is a Gaussian log-density with this scale, up to a constant.
 LOG_HALF_SCALE = 0.5 * math.log(0.5)
@@ -43,14 +44,14 @@ class FitSettings:
     """What an estimator asks for; names as in the estimators."""
 
     n_components: int | str = "auto"
-    hidden_layer_sizes: tuple[int, ...] = (128, 128)
-    n_importance_samples: int = 8
+    hidden_layer_sizes: tuple[int, ...] = (96, 96)
+    n_importance_samples: int = 5
     beta: float = 1.0
     max_iter: int = 2000
     batch_size: int = 128
     learning_rate: float = 5e-3
     weight_decays: tuple[float, ...] = (0.1, 1.0)
-    validation_fraction: float = 0.05
+    validation_fraction: float = 0.03
     n_iter_no_change: int = 8
     tol: float = 1e-4
     early_stopping: bool = True
@@ -130,7 +131,10 @@ class EnsembleFitter:
         # Predictions of all sources are compared as statistics in column order.
         self.stat_columns = self.regression.stat_columns[_column_order(self.regression)]
         self.truth = _as_statistics(data.regression_targets, self.regression, self.stat_columns)
-        fraction = settings.validation_fraction
+        # Small tables need some held-out entries to decide anything at all.
+        fraction = max(
+            settings.validation_fraction, min(0.1, ENTRIES_TO_DECIDE / int(data.observed.sum()))
+        )
         self.fold = hold_out(data.observed, fraction, N_REPLICAS, self.generator)
         keep_some_of_each_column(self.fold, data.observed)
 
