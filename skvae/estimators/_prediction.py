@@ -131,14 +131,13 @@ class TablePredictor:
         return scaled_table(self.scaler, values, observed)
 
     def _centre(self, table: Table) -> np.ndarray:
-        """Conditional means, which lie within the range at fit as averages of it do, and codes."""
+        """Conditional means, no further out than half the width of the range at fit, and codes."""
         scaler = self.scaler
         points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
-        low = np.where(scaler.numeric, scaler.low, -np.inf)
-        high = np.where(scaler.numeric, scaler.high, np.inf)
+        reach = np.where(scaler.numeric, 0.5 * self._width, np.inf)
         with np.errstate(over="ignore"):
             points = points * scaler.scale + scaler.mean
-            points = np.clip(points, low, high)
+            points = np.clip(points, scaler.low - reach, scaler.high + reach)
         return self._within_domain(points)
 
     @property

@@ -98,8 +98,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
     Notes
     -----
     Columns that are constant at fit are filled with their constant and are no part of the model;
-    levels that were not seen at fit count as absent, with a warning. Conditional means are kept
-    within the range seen at fit.
+    levels that were not seen at fit count as absent, with a warning. Conditional means go
+    beyond the range seen at fit by at most half its width.
 
     References
     ----------
@@ -221,7 +221,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Returns
         -------
         DataFrame or ndarray of shape (n_samples, n_features_out)
-            Like `X`, with its index and dtypes; observed cells as they were.
+            Like `X`, with its index and dtypes; observed cells as they were. An array if the
+            imputer was fitted on an array.
         """
         self._check_input(X)
         values, observed = self._codec.encode(X)
@@ -230,7 +231,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
             filled = next(self._predictor.draws(values, observed, 1, random))
         else:
             filled = self._predictor.points(values, observed)
-        return self._with_indicator(self._codec.decode(filled, X), X)
+        return self._with_indicator(self._decode(filled, X), X)
 
     def sample_imputations(
         self, X: Any, n_draws: int = 10, random_state: int | np.random.RandomState | None = None
@@ -254,7 +255,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         values, observed = self._codec.encode(X)
         random = check_random_state(random_state)
         draws = self._predictor.draws(values, observed, int(n_draws), random)
-        return [self._codec.decode(draw, X) for draw in draws]
+        return [self._decode(draw, X) for draw in draws]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Any, Any]:
         """Bounds between which hidden numbers lie with the given probability.
@@ -277,7 +278,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
             raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}.")
         values, observed = self._codec.encode(X)
         lower, upper = self._predictor.bounds(values, observed, float(coverage))
-        return self._codec.decode(lower, X), self._codec.decode(upper, X)
+        return self._decode(lower, X), self._decode(upper, X)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of every row's observed part, in the units of the columns.
@@ -337,6 +338,12 @@ class VAEImputer(TransformerMixin, BaseVAE):
         holes = np.where(self._codec.observed(X), 0.0, np.nan)
         names = getattr(self, "feature_names_in_", None)
         return holes if names is None else pd.DataFrame(holes, columns=names)
+
+    def _decode(self, filled: np.ndarray, X: Any) -> Any:
+        """A frame where both the table at fit and `X` are one; an array otherwise."""
+        table = self._codec.decode(filled, X)
+        as_array = isinstance(table, pd.DataFrame) and not self._codec.is_frame
+        return table.to_numpy() if as_array else table
 
     def _with_indicator(self, filled: Any, X: Any) -> Any:
         if self.indicator_ is None:

@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_ensemble(toys):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("n", "seed"), [(3, 2), (1, 0), (40, 0)])
+@pytest.mark.parametrize(("n", "seed"), [(3, 2), (1, 0)])
 def test_tables_without_held_out_entries(toys, n, seed):
     data = gaussian_tensors(toys, n, 2)
     fraction = 1e-9 if n != 3 else 0.1
