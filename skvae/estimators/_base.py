@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -44,7 +46,7 @@ class BaseVAE(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "column_types": [dict, None],
@@ -124,6 +126,10 @@ class BaseVAE(BaseEstimator):
 
     def _fit_ensemble(self, X: Any, weight: np.ndarray) -> None:
         """Fit on the encoded table and calibrate by what was held out."""
+        with _torch_defaults():
+            self._fit_tensors(X, weight)
+
+    def _fit_tensors(self, X: Any, weight: np.ndarray) -> None:
         settings = self._settings(len(weight), _hidden_sizes(self.hidden_layer_sizes))
         density, regression = self._likelihoods()
         values, observed = self._codec.encode(X)
@@ -203,6 +209,18 @@ class BaseVAE(BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
+
+
+@contextmanager
+def _torch_defaults() -> Iterator[None]:
+    """Single precision on the CPU with gradients, whatever the user's session is set to."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def _hidden_sizes(sizes: Any) -> tuple[int, ...]:

@@ -96,6 +96,7 @@ class TablePredictor:
                 moved = np.where(kinds == "continuous", centre + away, draw * ratio)
             # Rounding to the nearest count would pull scaled draws to zero; this keeps the mean.
             whole = np.floor(moved + random.random_sample(moved.shape))
+            whole = np.minimum(whole, 2 * scaler.high)
             moved = np.where(kinds == "count", whole, moved)
             filled = values.copy()
             filled[rows] = self._within_domain(moved)
@@ -147,9 +148,11 @@ class TablePredictor:
             return np.minimum(self.scaler.high - self.scaler.low, LARGEST)
 
     def _within_domain(self, raw: np.ndarray) -> np.ndarray:
-        """Keep numbers finite, positive columns positive, and counts from falling below zero."""
+        """Keep numbers finite, positive columns positive, and no sign that a column never had."""
         kinds = np.array(self.scaler.kinds)
-        floor = np.where(kinds == "count", 0.0, -LARGEST)
+        # Ages and amounts are floats or integers that no dtype calls non-negative.
+        never_negative = self.scaler.numeric & (self.scaler.low >= 0)
+        floor = np.where((kinds == "count") | never_negative, 0.0, -LARGEST)
         floor = np.where(kinds == "positive", 0.5 * self.scaler.low, floor)
         return np.clip(raw, floor, LARGEST)
 

@@ -278,6 +278,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
             raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}.")
         values, observed = self._codec.encode(X)
         lower, upper = self._predictor.bounds(values, observed, float(coverage))
+        # Whole numbers are rounded outwards: to the nearest, intervals would cover too little.
+        whole = np.array([column.integer for column in self._modelled_columns], dtype=bool)
+        lower[:, whole], upper[:, whole] = np.floor(lower[:, whole]), np.ceil(upper[:, whole])
         return self._decode(lower, X), self._decode(upper, X)
 
     def score_samples(self, X: Any) -> np.ndarray:

@@ -100,6 +100,11 @@ def level_sort(levels: np.ndarray) -> str:
 
 def normalise_missing(missing_values: Any) -> Any:
     """Return the sentinel as a Python scalar, or None where NaN, None or NA is meant."""
+    if np.ndim(missing_values) or isinstance(missing_values, set | dict):
+        raise ValueError(
+            f"missing_values must be one value, got {missing_values!r}. Replace several markers "
+            "first: X = X.replace([...], pd.NA)."
+        )
     if missing_values is None or missing_values is pd.NA:
         return None
     if isinstance(missing_values, np.generic):

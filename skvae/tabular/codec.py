@@ -28,8 +28,8 @@ from skvae.tabular.restore import (
 )
 from skvae.tabular.schema import (
     Column,
+    admit,
     check_column_types,
-    check_domain,
     default_fill,
     learn_column,
 )
@@ -326,7 +326,7 @@ class TableCodec:
         if self._sentinel is not None:
             np.copyto(values, np.nan, where=holes)
         for k, j in enumerate(self.modelled):
-            check_domain(self.columns[j].kind, self.columns[j].name, values[:, k])
+            values[:, k] = admit(self.columns[j], values[:, k])
         np.copyto(values, 0.0, where=holes)
         return values, np.logical_not(holes, out=holes)
 

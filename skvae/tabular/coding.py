@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from skvae.tabular.cells import Cells, level_sort
-from skvae.tabular.schema import Column, check_domain, match_levels, scalars
+from skvae.tabular.schema import Column, admit, match_levels, scalars
 
 UNSEEN = -1
 RARE = -2  # seen at fit, but past max_categories
@@ -32,8 +32,7 @@ def encode_cells(column: Column, cells: Cells, unseen: list[str]) -> tuple[np.nd
     if not column.is_discrete:
         if cells.numbers is None:  # text or categories with every cell absent
             return np.zeros(cells.observed.shape), cells.observed
-        check_domain(column.kind, column.name, cells.numbers)
-        return cells.numbers, cells.observed
+        return admit(column, cells.numbers), cells.observed
     codes, strange = code_cells(column, cells)
     if strange:
         shown = ", ".join(repr(level) for level in strange[:5])

@@ -11,6 +11,7 @@ import pandas as pd
 
 from skvae.tabular.cells import NUMERIC_SORTS, Cells, level_array
 
+LARGEST_COUNT = 100  # past it, whole numbers are amounts rather than counts
 KINDS = ("continuous", "positive", "count", "binary", "ordinal", "categorical")
 NUMERIC_KINDS = ("continuous", "positive", "count")
 DISCRETE_KINDS = ("binary", "ordinal", "categorical")
@@ -41,6 +42,8 @@ class Column:
         Whether filled values are rounded.
     rare : ndarray or None
         Levels seen at fit but past `max_categories`: absent for the model, kept in the output.
+    declared : bool
+        Whether the user named the kind of a number: values outside it then are errors.
     """
 
     name: Hashable
@@ -51,6 +54,7 @@ class Column:
     fill: Any
     integer: bool
     rare: np.ndarray | None = None
+    declared: bool = False
 
     @property
     def n_categories(self) -> int:
@@ -134,6 +138,30 @@ def check_domain(kind: str, name: Hashable, numbers: np.ndarray) -> None:
         )
 
 
+def admit(column: Column, numbers: np.ndarray) -> np.ndarray:
+    """Numbers as the model of their column takes them.
+
+    A kind that the user declared is a promise, and breaking it an error. A count that was only
+    inferred from whole numbers is not: the model then reads the nearest count below.
+    """
+    if column.kind == "count" and not column.declared:
+        return np.floor(np.maximum(numbers, 0.0))
+    check_domain(column.kind, column.name, numbers)
+    return numbers
+
+
+def looks_like_counts(numbers: np.ndarray, low: float, high: float) -> bool:
+    """Whether whole numbers (NaN at holes) behave as a Poisson or negative binomial might.
+
+    Small, from about zero, and spread at least as widely as their mean: years, lengths in
+    millimetres or amounts of money are whole numbers too, and no counts.
+    """
+    if low < 0 or high > LARGEST_COUNT:
+        return False
+    mean = float(np.nanmean(numbers))
+    return low <= 0.5 * mean and float(np.nanvar(numbers)) >= 0.8 * mean
+
+
 def check_column_types(column_types: Any, names: list[Hashable]) -> dict[Hashable, str]:
     """Check that overrides name known columns and kinds."""
     if not isinstance(column_types, (Mapping, type(None))):
@@ -190,10 +218,13 @@ def _learn_numeric(cells: Cells, name: Hashable, dtype: Any, declared: str | Non
     # fmin and fmax pass over NaN, without a copy of the observed part and without warnings.
     low, high = float(np.fmin.reduce(numbers)), float(np.fmax.reduce(numbers))
     whole = cells.sort == "integer"
-    kind = declared or ("count" if whole and low >= 0 else "continuous")
+    counts = whole and looks_like_counts(numbers, low, high)
+    kind = declared or ("count" if counts else "continuous")
     check_domain(kind, name, numbers)
     if low < high:
-        return Column(name, kind, dtype, None, "modelled", None, whole or kind == "count")
+        integer = whole or kind == "count"
+        promised = declared is not None
+        return Column(name, kind, dtype, None, "modelled", None, integer, declared=promised)
     fill: float = int(low) if whole else low
     return Column(name, kind, dtype, None, "constant", fill, whole or kind == "count")
 

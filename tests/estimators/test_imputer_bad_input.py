@@ -321,7 +321,8 @@ def test_weights_of_zero_that_empty_a_column():
     [
         ({"n_components": 0}, r"'n_components'.*'auto'.*\[1, inf\)"),
         ({"n_components": "all"}, "'n_components'.*'auto'"),
-        ({"hidden_layer_sizes": 5}, "'hidden_layer_sizes'.*array-like"),
+        ({"hidden_layer_sizes": "wide"}, "'hidden_layer_sizes'.*array-like"),
+        ({"missing_values": ["?", "NA"]}, "missing_values must be one value.*replace"),
         ({"hidden_layer_sizes": (0,)}, r"hidden_layer_sizes must be positive integers.*\(0,\)"),
         ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must be positive integers"),
         ({"n_importance_samples": 0}, "'n_importance_samples'"),

@@ -278,3 +278,33 @@ def test_weights_move_the_fit():
     plain = VAEImputer(2, **LINEAR).fit(X).transform(X)
     tilted = VAEImputer(2, **LINEAR).fit(X, sample_weight=heavy).transform(X)
     assert tilted[-1, 2] > plain[-1, 2] + 0.01
+
+
+@pytest.mark.parametrize("low", [0, 2007])
+def test_draws_of_whole_numbers_spread_like_the_column(low):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    frame = pd.DataFrame({"n": low + np.clip(np.round(2 + z), 0, 4).astype(int), "z": z})
+    frame["n"] = frame["n"].astype("Int64").mask(rng.random(300) < 0.3)
+    imputer = VAEImputer(**FAST).fit(frame)
+    drawn = imputer.sample_imputations(frame, n_draws=5, random_state=0)
+    holes = frame["n"].isna()
+    filled = np.concatenate([draw["n"][holes].to_numpy(float) for draw in drawn])
+    assert filled.std() < 2 * frame["n"].dropna().to_numpy(float).std()
+    assert filled.min() >= 0
+
+
+def test_sessions_with_other_torch_defaults():
+    X = (
+        np.where(np.random.default_rng(0).random((40, 3)) < 0.2, np.nan, 1.0)
+        * np.arange(40)[:, None]
+    )
+    plain = VAEImputer(**FAST).fit_transform(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            double = VAEImputer(**FAST).fit_transform(X)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(plain, double, rtol=1e-5)

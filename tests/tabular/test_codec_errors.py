@@ -134,10 +134,36 @@ def test_domains_hold_at_transform(kind, value, convert):
         codec.encode(build([1.0, value, np.nan]))
 
 
-def test_inferred_count_refuses_negatives_at_transform():
-    codec = TableCodec().fit(pd.DataFrame({"n": [0, 1, 2]}))
+def test_declared_count_refuses_negatives_at_transform():
+    codec = TableCodec(column_types={"n": "count"}).fit(pd.DataFrame({"n": [0, 1, 2]}))
     with pytest.raises(ValueError, match=r"'n'.*-4.*column_types=\{'n': 'continuous'\}"):
         codec.encode(pd.DataFrame({"n": [0, -4]}))
+
+
+def test_inferred_count_admits_other_numbers_at_transform():
+    codec = TableCodec().fit(pd.DataFrame({"n": [0, 0, 1, 5]}))
+    assert codec.columns[0].kind == "count"
+    new = pd.DataFrame({"n": [-4.0, 2.5]})
+    values, observed = codec.encode(new)
+    np.testing.assert_array_equal(values, [[0.0], [2.0]])  # what the model reads
+    assert observed.all()
+    pd.testing.assert_frame_equal(codec.decode(values, new), new)  # what the user keeps
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([0, 1, 0, 4, 2, 0], "count"),
+        ([2007, 2008, 2009, 2008], "continuous"),  # years: far from zero
+        ([3, 3, 4, 3, 4], "continuous"),  # spread far less than their mean
+        ([0, 0, 0, 99_999], "continuous"),  # amounts
+        ([-1, 0, 5, 9], "continuous"),
+    ],
+)
+def test_only_small_dispersed_whole_numbers_are_counts(numbers, kind):
+    column = TableCodec().fit(pd.DataFrame({"n": numbers})).columns[0]
+    assert column.kind == kind
+    assert column.integer
 
 
 @pytest.mark.parametrize(

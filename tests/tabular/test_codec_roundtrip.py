@@ -54,7 +54,7 @@ WITH_HOLES = [
 COMPLETE = [
     ("int64", [3, -1, 2, 2, 5, 0], "continuous"),
     ("int8", [3, 1, 2, 2, 5, 0], "count"),
-    ("uint8", [3, 1, 2, 2, 255, 0], "count"),
+    ("uint8", [3, 1, 2, 2, 255, 0], "continuous"),
     ("bool", [True, False, True, True, False, False], "binary"),
 ]
 
@@ -167,7 +167,7 @@ def test_int_array_with_sentinel(dtype):
     sentinel = 99
     X = np.array([[1, 5], [99, 6], [3, 99]], dtype=dtype)
     codec = TableCodec(missing_values=sentinel).fit(X)
-    assert [c.kind for c in codec.columns] == ["count", "count"]
+    assert [c.kind for c in codec.columns] == ["continuous", "continuous"]
     values, observed = codec.encode(X)
     np.testing.assert_array_equal(observed, X != 99)
     out = codec.decode(np.where(observed, values, 1.6), X)
@@ -203,7 +203,7 @@ def test_object_array_keeps_python_objects(missing):
     )
     codec = TableCodec()
     _, observed, out = quiet(codec, X)
-    assert [c.kind for c in codec.columns] == ["binary", "count", "continuous", "binary"]
+    assert [c.kind for c in codec.columns] == ["binary", "continuous", "continuous", "binary"]
     assert out.dtype == object
     assert out.tolist() == [["a", 1, 0.5, True], ["a", 2, 1.5, False], ["b", 0, 0.0, False]]
     assert [type(cell) for cell in out[2]] == [str, int, float, bool]
@@ -222,7 +222,7 @@ def test_string_array_widens_for_longer_fills():
 
 def test_list_of_mixed_rows_keeps_numbers():
     codec = TableCodec().fit([[1, "a"], [2, "b"], [None, "a"]])
-    assert [c.kind for c in codec.columns] == ["count", "binary"]
+    assert [c.kind for c in codec.columns] == ["continuous", "binary"]
 
 
 @pytest.mark.parametrize(
