@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -160,7 +160,7 @@ def _decay(model: VAE, weight_decay: Tensor, learning_rate: float) -> None:
         weight.mul_(factor)
 
 
-def _row_stream(n_rows: int, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+def _row_stream(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches of row numbers, each row once per pass as far as whole batches reach."""
     size = min(batch_size, n_rows)
     while True:
