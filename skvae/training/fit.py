@@ -97,7 +97,6 @@ class FitReport:
     n_components: int = 0
     component_scores: dict[int, float] = field(default_factory=dict)
     histories: dict[str, History] = field(default_factory=dict)
-    linear: LinearVAE | None = None
     n_linear_iter: int = 0
 
 
@@ -147,7 +146,6 @@ class EnsembleFitter:
         if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
             density = self._train_generative()
             sources += [density, self._train_masked()]
-        self.sources = tuple(sources)
         for source in sources:
             source.model.eval().requires_grad_(False)
         weights, held_out = self._weigh(tuple(sources), density)
@@ -184,7 +182,6 @@ class EnsembleFitter:
             for r in range(N_REPLICAS)
         ]
         self.report.n_linear_iter = common.n_iter + max(f.n_iter for f in fits)
-        self.report.linear = fits[0]
         self.linears = [
             LinearVAE(f.loadings.float(), f.mean.float(), f.noise_variance.float()) for f in fits
         ]
