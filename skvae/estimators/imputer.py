@@ -29,8 +29,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
     ----------
     n_components : int or "auto", default="auto"
         Latent dimensions of the linear start; "auto" picks by held-out observed entries.
-    hidden_layer_sizes : tuple of int, default=(96, 96)
-        Hidden layers of the encoder, reversed in the decoder. ``()`` is the linear VAE alone:
+    hidden_layer_sizes : 'auto' or tuple of int, default='auto'
+        Hidden layers of the encoder, reversed in the decoder; 'auto' is two, of 96 to 160 units as
+        rows grow from 5,000 to 14,000. ``()`` is the linear VAE alone:
         factor analysis for numbers, its generalised form for categories and counts.
     n_importance_samples : int, default=5
         Samples of the training bound: 1 is the ELBO, more the IWAE [2]_.
@@ -57,7 +58,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         weighted by held-out entries.
     max_iter : int or "auto", default="auto"
         Gradient steps of the masked members (the generative ones take half); "auto" grows with
-        the number of rows from 50 to 2500.
+        the number of rows from 50 to 4000.
     batch_size : int, default=256
     learning_rate_init : float, default=5e-3
         Peak of a one-cycle schedule.
@@ -132,7 +133,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self,
         n_components: int | str = "auto",
         *,
-        hidden_layer_sizes: Sequence[int] = (96, 96),
+        hidden_layer_sizes: str | Sequence[int] = "auto",
         n_importance_samples: int = 5,
         beta: float = 1.0,
         column_types: Mapping[Any, str] | None = None,

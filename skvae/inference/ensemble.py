@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -160,14 +161,25 @@ class MaskedSource:
 
     def statistics(self, table: Table) -> Tensor:
         """In regression units, shape (n_members, n, n_statistics)."""
-        parts = []
-        for part in table.chunks(self.chunk_size):
-            _, observed_features = part.masks
-            z = self.model.posterior(part.features, observed_features).centre
-            driven = self.model.decode(z.unsqueeze(-2))
-            statistics = self.model.statistics(driven).squeeze(-2)
-            parts.append(statistics.index_select(-1, self.order))
-        return torch.cat(parts, dim=1)
+        return torch.cat([self.predict(p)[0] for p in table.chunks(self.chunk_size)], dim=1)
+
+    def predict(self, table: Table) -> tuple[Tensor, Tensor]:
+        """Statistics (n_members, n, n_statistics) and centres (n_members, n, k) of few rows."""
+        centre = self.model.posterior(table.features, table.masks[1]).centre
+        driven = self.model.decode(centre.unsqueeze(-2))
+        statistics = self.model.statistics(driven).squeeze(-2)
+        return statistics.index_select(-1, self.order), centre
+
+
+class Source(Protocol):
+    """Members that predict."""
+
+    @property
+    def model(self) -> VAE:
+        """The members."""
+
+    def statistics(self, table: Table) -> Tensor:
+        """In regression units, shape (n_members, n, n_statistics)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +199,7 @@ class Ensemble:
     """
 
     density: GenerativeSource
-    sources: tuple[GenerativeSource | MaskedSource, ...]
+    sources: tuple[Source, ...]
     n_replicas: int
     weights: Tensor
     layout: ColumnLikelihoods

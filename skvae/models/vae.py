@@ -138,10 +138,10 @@ class VAE(nn.Module):
         )
         weight = torch.stack([start.weight for start in starts])
         weight = nn.functional.pad(weight, (0, 0, 0, n_extra_components))
-        self.weight = nn.Parameter(self._members(weight))
-        self.bias = nn.Parameter(self._members(torch.stack([s.bias for s in starts])[:, None]))
+        self.weight = nn.Parameter(self.members(weight))
+        self.bias = nn.Parameter(self.members(torch.stack([s.bias for s in starts])[:, None]))
         free = torch.stack([start.free for start in starts])
-        self.free = nn.Parameter(self._members(free)[:, None, None])
+        self.free = nn.Parameter(self.members(free)[:, None, None])
         frozen = torch.zeros(n_members, 1, 1, likelihoods.n_free, dtype=torch.bool)
         floor = torch.full((likelihoods.n_free,), -math.inf)
         for group in likelihoods.groups:
@@ -161,10 +161,15 @@ class VAE(nn.Module):
             self.encoder = MemberMLP(n_members, encoder_sizes, generator)
             self.decoder = MemberMLP(n_members, decoder_sizes, generator)
 
-    def _members(self, replicas: Tensor) -> Tensor:
+    def members(self, replicas: Tensor) -> Tensor:
         """Repeat (n_replicas, ...) to (n_members, ...); member e gets replica e % n_replicas."""
         times = self.n_members // replicas.shape[0]
         return replicas.repeat(times, *[1] * (replicas.ndim - 1)) if times > 1 else replicas
+
+    @property
+    def n_replicas(self) -> int:
+        """Number of linear starts; member e has start e % n_replicas."""
+        return self.mean.shape[0]
 
     @property
     def network_weights(self) -> list[nn.Parameter]:
@@ -191,16 +196,16 @@ class VAE(nn.Module):
             self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
         )
         # Computed first, because the mean is cheaper once the spread is known.
-        spread = self._members(base.spread) if self.density else None
-        half_log_det = self._members(0.5 * base.log_det_precision)
+        spread = self.members(base.spread) if self.density else None
+        half_log_det = self.members(0.5 * base.log_det_precision)
         mean = nn.functional.pad(base.mean, (0, self.n_extra_components))
-        mean = self._members(mean)
+        mean = self.members(mean)
         if self.encoder is None:
             zero = torch.zeros_like(mean)
             return Posterior(mean, spread, half_log_det, zero, zero)
         seen = self.inputs(features, observed).expand(self.mean.shape[0], -1, -1)
         seen = torch.cat([seen, base.mean.clamp(-MEAN_CLIP, MEAN_CLIP)], dim=-1)
-        move = self.encoder(self._members(seen))
+        move = self.encoder(self.members(seen))
         if not self.density:
             move = self._unwhiten(base.cholesky, move)
             return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))
@@ -238,7 +243,7 @@ class VAE(nn.Module):
         -------
         Tensor of shape (n_members, batch, n_samples, p)
         """
-        mask = (observed if observed.shape[0] == 1 else self._members(observed)).unsqueeze(-2)
+        mask = (observed if observed.shape[0] == 1 else self.members(observed)).unsqueeze(-2)
         return self.likelihoods.log_prob(driven, self.free_parameters, targets.unsqueeze(-2), mask)
 
     def statistics(self, driven: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From tensors of a table to a fitted ensemble: linear start, members, weights."""
+"""From tensors of a table to a fitted ensemble: linear start, members, neighbours, weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import Tensor
 from skvae.distributions.base import Likelihood
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.finite import FiniteLikelihood
-from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Table
+from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Source, Table
 from skvae.inference.importance import noise_block
+from skvae.inference.neighbours import LocalSource
 from skvae.inference.stacking import stack_weights
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
 from skvae.models.start import FeatureSpec, decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, quantile_edges
-from skvae.training.data import TrainingTable, hold_out
+from skvae.training.data import TrainingTable, hold_out, visible_entries
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
 from skvae.training.validation import HeldOutError, HeldOutLikelihood
@@ -141,11 +142,12 @@ class EnsembleFitter:
         """Train everything."""
         self._fit_linear()
         linear = self._generative(self._vae(1, (), generative=True))
-        sources: list[GenerativeSource | MaskedSource] = [linear]
+        sources: list[Source] = [linear]
         density = linear
         if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
             density = self._train_generative()
-            sources += [density, self._train_masked()]
+            masked = self._train_masked()
+            sources += [density, masked, self._local(masked)]
         for source in sources:
             source.model.eval().requires_grad_(False)
         weights, held_out = self._weigh(tuple(sources), density)
@@ -313,11 +315,22 @@ class EnsembleFitter:
             intercept,
         )
 
+    def _local(self, masked: MaskedSource) -> LocalSource:
+        data = self.data
+        most = LocalSource.n_references(masked.model, data.observed.shape[1])
+        rows = torch.randperm(len(data.features), generator=self.generator)[:most]
+        observed, fold = data.observed[rows], self.fold[rows]
+        visible = visible_entries(observed, fold, N_REPLICAS)
+        references = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
+        return LocalSource.fit(
+            masked, references, self.truth[rows], data.weight[rows], self.stat_columns
+        )
+
     # Weights --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _weigh(
-        self, sources: tuple[GenerativeSource | MaskedSource, ...], density: GenerativeSource
+        self, sources: tuple[Source, ...], density: GenerativeSource
     ) -> tuple[Tensor, HeldOutPredictions]:
         """Stack the sources on held-out entries, each predicted by a replica that missed it."""
         data = self.data
@@ -326,7 +339,7 @@ class EnsembleFitter:
         order = torch.randperm(len(rows), generator=self.generator)[:WEIGHING_ROWS]
         rows = rows[order.sort().values]
         fold, observed = self.fold[rows], data.observed[rows]
-        visible = torch.stack([observed & (fold != r) for r in range(N_REPLICAS)])
+        visible = visible_entries(observed, fold, N_REPLICAS)
         table = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
         owner = fold.clamp(min=0).long()
 

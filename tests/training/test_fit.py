@@ -74,7 +74,8 @@ def test_generative_members_get_half_of_the_steps(toys, max_iter):
 def test_half_of_the_masked_strengths_learn_their_scales(toys):
     data = gaussian_tensors(toys, 40, 3)
     ensemble, _, _ = fit(data, weight_decays=(0.1, 1.0), early_stopping=False)
-    linear, generative, masked = (source.model for source in ensemble.sources)
+    linear, generative, masked, local = (source.model for source in ensemble.sources)
+    assert local is masked
     assert (linear.density, generative.density, masked.density) == (True, True, False)
     assert not generative.frozen.any()
     assert masked.frozen.flatten(1).all(1).tolist() == [False, False, True, True]
