@@ -29,10 +29,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
     ----------
     n_components : int or "auto", default="auto"
         Latent dimensions of the linear start; "auto" picks by held-out observed entries.
-    hidden_layer_sizes : 'auto' or tuple of int, default='auto'
-        Hidden layers of the encoder, reversed in the decoder; 'auto' is two, of 96 to 160 units as
-        rows grow from 5,000 to 14,000. ``()`` is the linear VAE alone:
-        factor analysis for numbers, its generalised form for categories and counts.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Hidden layers of the encoder, reversed in the decoder; "auto" is two, of 96 to 160 units as
+        rows grow from 5,000 to 14,000. ``()`` is the linear VAE alone: factor analysis for
+        numbers, its generalised form for categories and counts.
     n_importance_samples : int, default=5
         Samples of the training bound: 1 is the ELBO, more the IWAE [2]_.
     beta : float, default=1.0
@@ -53,12 +53,12 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Levels of one column that are modelled, the most frequent first.
     sample_posterior : bool, default=False
         `transform` fills with one draw from ``p(x_m | x_o)`` instead of its mean or mode.
-    alpha : float or sequence of float, default=(0.1, 1.0)
+    alpha : float, sequence of float or "auto", default="auto"
         Weight decay towards the linear model; several strengths are trained side by side and
-        weighted by held-out entries.
+        weighted by held-out entries. "auto" is 0.15, below 500 rows 0.15 and 1.
     max_iter : int or "auto", default="auto"
-        Gradient steps of the masked members (the generative ones take half); "auto" grows with
-        the number of rows from 50 to 4000.
+        Gradient steps of the masked members (the generative ones take two fifths);
+        "auto" grows with the number of rows from 50 to 4000.
     batch_size : int, default=256
     learning_rate_init : float, default=5e-3
         Peak of a one-cycle schedule.
@@ -143,7 +143,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         keep_empty_features: bool = False,
         max_categories: int = 100,
         sample_posterior: bool = False,
-        alpha: float | Sequence[float] = (0.1, 1.0),
+        alpha: float | Sequence[float] | str = "auto",
         max_iter: int | str = "auto",
         batch_size: int = 256,
         learning_rate_init: float = 5e-3,

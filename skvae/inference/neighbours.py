@@ -18,6 +18,8 @@ MOST_REFERENCES, MOST_NUMBERS = 10_000, 2**24
 DISTANCES_AT_ONCE = 8_000_000
 # Columns' worth of the expected distance that two rows start with.
 PRIOR_COLUMNS = 0.003
+# Squared distances below these are rounding errors: per latent dimension, and in sum over columns.
+LATENT_FLOOR, SHOWN_FLOOR = 1e-4, 1e-2
 # Features count at most so much, as in the encoder.
 CLIP = 4.0
 # Half the squared norm of a reference that does not count, and what no distance reaches.
@@ -98,6 +100,8 @@ class LocalSource:
         statistics, centre = base.predict(rows)
         centre = _by_replica(centre, n_replicas)
         scale = centre.std(1, keepdim=True, correction=0).clamp(min=1e-6)
+        # A component that hardly moves would count by its rounding errors.
+        scale = torch.maximum(scale, 1e-3 * scale.amax(-1, keepdim=True))
         errors = torch.zeros_like(statistics)
         centres = torch.empty(observed.shape[-1], *centre.shape[:2], centre.shape[2] + 2)
         for j in range(len(centres)):
@@ -145,11 +149,14 @@ class LocalSource:
         one = torch.ones_like(centre[..., :1])
         # Half the squared distance in one matrix product: this is where the time goes.
         left = torch.cat([centre, one, 0.5 * centre.square().sum(-1, keepdim=True)], dim=-1)
-        distance = (left @ self.centres[j].mT).mul_(apart)
+        floor = LATENT_FLOOR * centre.shape[-1]
+        distance = (left @ self.centres[j].mT).clamp_(min=floor).mul_(apart)
         distance, near = distance.topk(min(N_NEIGHBOURS + 1, distance.shape[-1]), largest=False)
         known = distance < NOWHERE
-        distance = distance.clamp(min=0).where(known, 0.0)
-        width = distance.amax(-1, keepdim=True).clamp(min=1e-12)
+        distance = distance.where(known, 0.0)
+        # Where more rows repeat this one than are asked, all that were found count the same.
+        least = floor * apart.amin(-1, keepdim=True)
+        width = torch.maximum(distance.amax(-1, keepdim=True), 4 * least)
         u = (distance / width).pow(2 / 3)
         # Falls steeply from a row that all but repeats this one, and to zero at the last.
         kernel = (1 - u).square() / (u + SOFTENING) * known * self.weight[near]
@@ -172,4 +179,7 @@ def _distance_of_shown(part: Table, rows: Table) -> Tensor:
     x, y = x.where(seen > 0, 0.0), y.where(shown > 0, 0.0)
     total = x.square() @ shown.mT - 2 * x @ y.mT + seen @ y.square().mT
     # Independent standard scores lie two apart.
-    return (total.clamp(min=0) + 2 * PRIOR_COLUMNS) / (seen @ shown.mT + PRIOR_COLUMNS)
+    shared = seen @ shown.mT + PRIOR_COLUMNS
+    # Ties go to the earlier reference, not to whatever a search comes upon.
+    place = 1 + 2e-3 * torch.arange(y.shape[-2], dtype=x.dtype) / y.shape[-2]
+    return (total.clamp(min=SHOWN_FLOOR) + 2 * PRIOR_COLUMNS) / shared * place

@@ -209,7 +209,7 @@ class EnsembleFitter:
             self.generator,
             density=generative,
             # Learned scales sharpen columns that others determine; equal ones serve the rest.
-            n_fixed_scales=0 if generative else n_strengths // 2 * N_REPLICAS,
+            n_fixed_scales=0 if generative else n_strengths * N_REPLICAS // 2,
             n_extra_components=0 if generative else EXTRA_COMPONENTS,
         )
 
@@ -228,7 +228,7 @@ class EnsembleFitter:
         # A step costs K decoded samples per row, and importance weights make up for what the
         # encoder has not learnt yet: smaller batches and fewer steps than the masked members get.
         decay = math.exp(np.mean([math.log(max(d, 1e-8)) for d in settings.weight_decays]))
-        steps = settings.max_iter // 2
+        steps = settings.max_iter * 2 // 5
         self._train(
             "generative",
             model,

@@ -161,3 +161,24 @@ def test_memory_is_bounded(setup):
         assert 1 <= m <= neighbours_module.MOST_REFERENCES
         numbers = m * p * model.n_members * model.n_components
         assert numbers <= neighbours_module.MOST_NUMBERS
+
+
+def test_many_repetitions_count_the_same(toys, setup):
+    """Distances of zero are rounding errors: they must not choose, nor weigh, alone or in a batch.
+
+    Found as fills that moved by the column's spread with whoever else was in the batch.
+    """
+    base, _ = setup
+    g = toys.seeded(5)
+    kinds = torch.randn(8, 4, generator=g)
+    x = kinds[torch.randint(8, (400,), generator=g)]
+    x[:, 3] += torch.randn(400, generator=g)
+    rows = Table(x, x, torch.ones(400, 4, dtype=torch.bool), torch.arange(4))
+    query = without(rows, 3)
+    local = fit(base, rows)
+    together = local.statistics(query)
+    alone = [local.statistics(part) for part in query.chunks(1)]
+    torch.testing.assert_close(torch.cat(alone, 1), together, atol=1e-4, rtol=1e-4)
+    # Twelve and more twins tell the mean of their kind, up to what a mean of so many may miss.
+    error = together[0, :, 3] - torch.stack([x[(x[:, 0] == one), 3].mean() for one in x[:, 0]])
+    assert error.square().mean().sqrt() < 0.6
