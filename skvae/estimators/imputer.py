@@ -21,9 +21,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
 
     The model starts as factor analysis, fitted in closed form to the incomplete table, and
     networks bend it: an importance-weighted autoencoder gives the density, autoencoders trained
-    on masked copies sharpen the predictions, and held-out observed entries decide column by
-    column how far each is trusted. `transform` gives conditional means and most probable
-    categories; new rows need no refit.
+    on masked copies sharpen the predictions, what they leave over is read off the nearest
+    training rows, and held-out observed entries decide column by column how far each is trusted.
+    `transform` gives conditional means and most probable categories; new rows need no refit.
 
     Parameters
     ----------

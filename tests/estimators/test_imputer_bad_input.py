@@ -339,6 +339,7 @@ def test_weights_of_zero_that_empty_a_column():
         ({"likelihood": {"numbers": "gaussian"}}, "'numbers'.*choose among"),
         ({"max_categories": 1}, "'max_categories'"),
         ({"alpha": -1}, "'alpha'"),
+        ({"alpha": "strong"}, "'alpha'"),
         ({"alpha": []}, "alpha must be one or several numbers >= 0"),
         ({"alpha": ["strong"]}, "alpha must be one or several numbers >= 0"),
         ({"alpha": [0.1, np.nan]}, "alpha must be one or several numbers >= 0"),
