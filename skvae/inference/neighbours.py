@@ -39,8 +39,7 @@ class LocalSource:
     the error of its prediction. A new row is corrected by a kernel average (Nadaraya 1964, Watson
     1964) of the errors at the nearest references. Near means both in latent space, where what
     matters for j counts, and in the columns that both rows show, where rows that all but repeat
-    each other meet: the distance is the
-    geometric mean of the two, latent space counting twice.
+    each other meet: the distance is the geometric mean of both, latent space counting twice.
 
     Attributes
     ----------
