@@ -14,6 +14,9 @@ from skvae.models.vae import VAE
 N_NEIGHBOURS = 12
 # Training rows to choose from: no more of them, and no more numbers in all of their centres.
 MOST_REFERENCES, MOST_NUMBERS = 10_000, 2**24
+# Filling the training rows compares each of them with all references: beyond so many pairs the
+# references become fewer, down to a number that still costs only linear time.
+MOST_PAIRS, FEWEST_REFERENCES = 2 * 10**8, 2000
 # Distances held at once while predicting.
 DISTANCES_AT_ONCE = 8_000_000
 # Columns' worth of the expected distance that two rows start with.
@@ -70,10 +73,11 @@ class LocalSource:
         return self.base.model
 
     @staticmethod
-    def n_references(model: VAE, n_columns: int) -> int:
+    def n_references(model: VAE, n_columns: int, n_rows: int) -> int:
         """How many training rows to learn from at most."""
         each = n_columns * model.n_members * model.n_components
-        return max(1, min(MOST_REFERENCES, MOST_NUMBERS // each))
+        affordable = max(FEWEST_REFERENCES, MOST_PAIRS // n_rows)
+        return max(1, min(MOST_REFERENCES, affordable, MOST_NUMBERS // each))
 
     @classmethod
     @torch.no_grad()

@@ -317,8 +317,9 @@ class EnsembleFitter:
 
     def _local(self, masked: MaskedSource) -> LocalSource:
         data = self.data
-        most = LocalSource.n_references(masked.model, data.observed.shape[1])
-        rows = torch.randperm(len(data.features), generator=self.generator)[:most]
+        n_rows, n_columns = data.observed.shape
+        most = LocalSource.n_references(masked.model, n_columns, n_rows)
+        rows = torch.randperm(n_rows, generator=self.generator)[:most]
         observed, fold = data.observed[rows], self.fold[rows]
         visible = visible_entries(observed, fold, N_REPLICAS)
         references = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)

@@ -157,7 +157,7 @@ def test_probabilities_still_sum_to_one(toys):
 def test_memory_is_bounded(setup):
     model = setup[0].model
     for p in (1, 100, 10_000):
-        m = LocalSource.n_references(model, p)
+        m = LocalSource.n_references(model, p, 1000)
         assert 1 <= m <= neighbours_module.MOST_REFERENCES
         numbers = m * p * model.n_members * model.n_components
         assert numbers <= neighbours_module.MOST_NUMBERS
@@ -182,3 +182,11 @@ def test_many_repetitions_count_the_same(toys, setup):
     # Twelve and more twins tell the mean of their kind, up to what a mean of so many may miss.
     error = together[0, :, 3] - torch.stack([x[(x[:, 0] == one), 3].mean() for one in x[:, 0]])
     assert error.square().mean().sqrt() < 0.6
+
+
+def test_time_is_linear_in_rows(setup):
+    model = setup[0].model
+    few, more, many = (LocalSource.n_references(model, 20, n) for n in (10**4, 10**5, 10**7))
+    assert few > more
+    assert more * 10**5 <= neighbours_module.MOST_PAIRS
+    assert many == neighbours_module.FEWEST_REFERENCES
