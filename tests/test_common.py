@@ -15,9 +15,6 @@ ESTIMATORS = [
     VAEImputer(hidden_layer_sizes=()),
 ]
 
-# Class name -> {name of the check: why it cannot pass}. A reason is required.
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
-
 # scikit-learn runs these on its own estimators, but does not yield them to others.
 CHECKS_NOT_YIELDED = [
     "check_dataframe_column_names_consistency",
@@ -34,26 +31,12 @@ CHECKS_NOT_YIELDED = [
 ]
 
 
-def expected_failures(estimator):
-    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
-
-
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+@parametrize_with_checks(ESTIMATORS)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("check", CHECKS_NOT_YIELDED)
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-def test_checks_not_yielded(estimator, check, request):
-    failures = expected_failures(estimator)
-    if check in failures:
-        request.applymarker(pytest.mark.xfail(reason=failures[check], strict=True))
+def test_checks_not_yielded(estimator, check):
     getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
-
-
-def test_expected_failures_name_real_checks():
-    for failures in EXPECTED_FAILURES.values():
-        for check, reason in failures.items():
-            assert hasattr(estimator_checks, check)
-            assert reason.strip()

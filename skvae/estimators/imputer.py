@@ -98,8 +98,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
 
     Notes
     -----
-    A fitted imputer keeps up to 10,000 training rows, as given and encoded: its pickle takes up to
-    about 100 MB, and whoever may not see the rows may not have it.
+    A fitted imputer keeps up to 10,000 training rows, as given and encoded: whoever may not see the
+    rows may not have it, nor its pickle.
 
     Columns that are constant at fit are filled with their constant and are no part of the model;
     levels that were not seen at fit count as absent, with a warning. Conditional means go

@@ -161,10 +161,14 @@ class MaskedSource:
 
     def statistics(self, table: Table) -> Tensor:
         """In regression units, shape (n_members, n, n_statistics)."""
-        return torch.cat([self.predict(p)[0] for p in table.chunks(self.chunk_size)], dim=1)
+        return self.predict(table)[0]
 
     def predict(self, table: Table) -> tuple[Tensor, Tensor]:
-        """Statistics (n_members, n, n_statistics) and centres (n_members, n, k) of few rows."""
+        """Statistics (n_members, n, n_statistics) and centres (n_members, n, k)."""
+        statistics, centres = zip(*map(self._of_chunk, table.chunks(self.chunk_size)), strict=True)
+        return torch.cat(statistics, dim=1), torch.cat(centres, dim=1)
+
+    def _of_chunk(self, table: Table) -> tuple[Tensor, Tensor]:
         centre = self.model.posterior(table.features, table.masks[1]).centre
         driven = self.model.decode(centre.unsqueeze(-2))
         statistics = self.model.statistics(driven).squeeze(-2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +22,6 @@ DISTANCES_AT_ONCE = 8_000_000
 PRIOR_COLUMNS = 0.003
 # Squared distances below these are rounding errors: per latent dimension, and in sum over columns.
 LATENT_FLOOR, SHOWN_FLOOR = 1e-4, 1e-2
-# Features count at most so much, as in the encoder.
-CLIP = 4.0
 # Half the squared norm of a reference that does not count, and what no distance reaches.
 FAR, NOWHERE = 1e20, 1e12
 # Weights fall with distance as one over it plus this.
@@ -117,7 +114,7 @@ class LocalSource:
             errors[..., mine] = (truth - statistics)[..., mine].where(seen, 0.0)
             centre = _by_replica(centre, n_replicas) / scale
             half = 0.5 * centre.square().sum(-1)
-            half = half.where(known[..., j], math.inf).clamp(max=FAR)
+            half = half.where(known[..., j], FAR)
             centres[j] = torch.cat(
                 [-centre, half.unsqueeze(-1), torch.ones_like(half)[..., None]], -1
             )
@@ -135,7 +132,7 @@ class LocalSource:
     def _of_chunk(self, part: Table) -> Tensor:
         statistics, centre = self.base.predict(part)
         centre = _by_replica(centre, len(self.scale)) / self.scale
-        apart = _distance_of_shown(part, self.rows).sqrt_()
+        apart = _distance_of_shown(part, self.rows, self.model.inputs.clip).sqrt_()
         hidden = ~part.masks[0]
         for j in range(hidden.shape[-1]):
             rows = hidden[..., j].any(0).nonzero()
@@ -175,10 +172,13 @@ def _by_replica(centre: Tensor, n_replicas: int) -> Tensor:
     return centre.unflatten(0, (-1, n_replicas)).permute(1, 2, 0, 3).flatten(2)
 
 
-def _distance_of_shown(part: Table, rows: Table) -> Tensor:
-    """Mean squared difference over the features that both rows show, (n_replicas, b, m)."""
+def _distance_of_shown(part: Table, rows: Table, clip: float) -> Tensor:
+    """Mean squared difference over the features that both rows show, (n_replicas, b, m).
+
+    Features are clamped to plus or minus `clip`, as in the encoder.
+    """
     seen, shown = part.masks[1].float(), rows.masks[1].float()
-    x, y = part.features.clamp(-CLIP, CLIP), rows.features.clamp(-CLIP, CLIP)
+    x, y = part.features.clamp(-clip, clip), rows.features.clamp(-clip, clip)
     x, y = x.where(seen > 0, 0.0), y.where(shown > 0, 0.0)
     total = x.square() @ shown.mT - 2 * x @ y.mT + seen @ y.square().mT
     # Independent standard scores lie two apart.

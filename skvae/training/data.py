@@ -65,7 +65,7 @@ class TrainingTable:
     def batch(self, rows: Tensor) -> Batch:
         """The given rows, by LongTensor."""
         observed, fold = self.observed[rows], self.fold[rows]
-        visible = visible_entries(observed, fold, self.n_replicas)
+        visible = torch.stack([observed & (fold != r) for r in range(self.n_replicas)])
         return Batch(self.features[rows], self.targets[rows], observed, visible, self.weight[rows])
 
     def on_features(self, mask: Tensor) -> Tensor:
@@ -77,11 +77,6 @@ class TrainingTable:
         rows = (self.fold >= 0).any(1).nonzero().squeeze(1)
         order = torch.randperm(len(rows), generator=generator)[:most]
         return rows[order.sort().values]
-
-
-def visible_entries(observed: Tensor, fold: Tensor, n_replicas: int) -> Tensor:
-    """What each replica may see, (n_replicas, n, p), of observed entries and folds (n, p)."""
-    return torch.stack([observed & (fold != r) for r in range(n_replicas)])
 
 
 def hold_out(

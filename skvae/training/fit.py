@@ -21,7 +21,7 @@ from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
 from skvae.models.start import FeatureSpec, decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, quantile_edges
-from skvae.training.data import TrainingTable, hold_out, visible_entries
+from skvae.training.data import TrainingTable, hold_out
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
 from skvae.training.validation import HeldOutError, HeldOutLikelihood
@@ -260,16 +260,8 @@ class EnsembleFitter:
         decays: tuple[float, ...],
         batch_size: int,
     ) -> None:
-        data, settings = self.data, self.settings
-        table = TrainingTable(
-            data.features,
-            targets,
-            data.observed,
-            self.fold,
-            data.weight,
-            data.feature_columns,
-            N_REPLICAS,
-        )
+        settings = self.settings
+        table = self._table(targets)
         decay = torch.tensor(decays).repeat_interleave(N_REPLICAS)
         loop = LoopSettings(
             max_iter=max(max_iter, 1),
@@ -282,6 +274,18 @@ class EnsembleFitter:
         )
         validate = self._validator(name, table) if settings.early_stopping else None
         self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
+
+    def _table(self, targets: Tensor) -> TrainingTable:
+        data = self.data
+        return TrainingTable(
+            data.features,
+            targets,
+            data.observed,
+            self.fold,
+            data.weight,
+            data.feature_columns,
+            N_REPLICAS,
+        )
 
     def _validator(self, name: str, table: TrainingTable) -> Callable[[VAE], Tensor] | None:
         if not bool((self.fold >= 0).any()):
@@ -316,15 +320,13 @@ class EnsembleFitter:
         )
 
     def _local(self, masked: MaskedSource) -> LocalSource:
-        data = self.data
-        n_rows, n_columns = data.observed.shape
+        n_rows, n_columns = self.data.observed.shape
         most = LocalSource.n_references(masked.model, n_columns, n_rows)
         rows = torch.randperm(n_rows, generator=self.generator)[:most]
-        observed, fold = data.observed[rows], self.fold[rows]
-        visible = visible_entries(observed, fold, N_REPLICAS)
-        references = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
+        batch = self._table(self.data.targets).batch(rows)
+        references = Table(batch.features, batch.targets, batch.visible, self.data.feature_columns)
         return LocalSource.fit(
-            masked, references, self.truth[rows], data.weight[rows], self.stat_columns
+            masked, references, self.truth[rows], batch.weight, self.stat_columns
         )
 
     # Weights --------------------------------------------------------------------------------
@@ -336,12 +338,10 @@ class EnsembleFitter:
         """Stack the sources on held-out entries, each predicted by a replica that missed it."""
         data = self.data
         stat_columns = self.stat_columns
-        rows = (self.fold >= 0).any(1).nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=self.generator)[:WEIGHING_ROWS]
-        rows = rows[order.sort().values]
-        fold, observed = self.fold[rows], data.observed[rows]
-        visible = visible_entries(observed, fold, N_REPLICAS)
-        table = Table(data.features[rows], data.targets[rows], visible, data.feature_columns)
+        training = self._table(data.targets)
+        rows = training.held_out_rows(WEIGHING_ROWS, self.generator)
+        batch, fold = training.batch(rows), self.fold[rows]
+        table = Table(batch.features, batch.targets, batch.visible, data.feature_columns)
         owner = fold.clamp(min=0).long()
 
         def of_owner(members: Tensor, columns: Tensor) -> Tensor:
@@ -358,7 +358,7 @@ class EnsembleFitter:
                 truth.double().numpy(),
                 held_out.numpy(),
                 stat_columns.numpy(),
-                data.weight[rows].double().numpy(),
+                batch.weight.double().numpy(),
             )
         ).float()
         by_statistic = weights.index_select(1, stat_columns)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
@@ -296,6 +297,5 @@ def test_errors_name_the_remedy(X, options, error, message):
 
 
 def test_other_frames_are_refused_with_a_remedy():
-    polars = pytest.importorskip("polars")
     with pytest.raises(TypeError, match=r"to_pandas\(\)"):
         ampute(polars.DataFrame({"a": [1.0, 2.0]}))

@@ -15,18 +15,6 @@ NUMBERS = [2.5, None, 0.25, 1e12, 1e-12, -3.0]
 WHOLES = [3, None, 1, 2, 3, 7]
 FLAGS = [True, None, False, True, False, True]
 
-try:
-    import pyarrow  # noqa: F401
-except ImportError:
-    ARROW = []
-else:
-    ARROW = [
-        ("double[pyarrow]", NUMBERS, "continuous"),
-        ("int64[pyarrow]", WHOLES, "count"),
-        ("bool[pyarrow]", FLAGS, "binary"),
-        ("string[pyarrow]", WORDS, "categorical"),
-    ]
-
 WITH_HOLES = [
     ("float64", NUMBERS, "continuous"),
     ("float32", [2.5, None, 0.25, 1.0, -8.0, 3.0], "continuous"),
@@ -49,7 +37,10 @@ WITH_HOLES = [
     ("category", [3, None, 1, 2, 3, 1], "categorical"),
     (pd.CategoricalDtype(["c", "a", "b", "never"]), WORDS, "categorical"),
     (pd.CategoricalDtype(["c", "a", "b", "never"], ordered=True), WORDS, "ordinal"),
-    *ARROW,
+    ("double[pyarrow]", NUMBERS, "continuous"),
+    ("int64[pyarrow]", WHOLES, "count"),
+    ("bool[pyarrow]", FLAGS, "binary"),
+    ("string[pyarrow]", WORDS, "categorical"),
 ]
 COMPLETE = [
     ("int64", [3, -1, 2, 2, 5, 0], "continuous"),

@@ -31,6 +31,12 @@ def setup(toys):
     return two_members(toys), toys.gaussian_table(curved(toys), n_replicas=2)
 
 
+def scored(setup, toys, validate, how):
+    """History of two members of a bound, trained under a held-out score."""
+    model, table = setup
+    return train(model, table, ImportanceWeightedBound(2), validate, how, toys.seeded())
+
+
 def held_out_error(table, generator):
     """For Gaussian columns that are their own features, in units of their own."""
     p = table.targets.shape[1]
@@ -91,12 +97,10 @@ def test_each_member_keeps_its_own_best(setup, toys):
 
 
 def test_scores_that_are_no_numbers_never_count_as_best(setup, toys):
-    model, table = setup
+    model, _ = setup
     start = state(model)
     scores = itertools.chain([torch.zeros(2)], itertools.repeat(torch.full((2,), torch.nan)))
-    history = train(
-        model, table, ImportanceWeightedBound(2), lambda _: next(scores), settings(), toys.seeded()
-    )
+    history = scored(setup, toys, lambda _: next(scores), settings())
     assert history.n_iter == 40  # nothing but n_iter_no_change ends early
     assert equal(start, state(model))
 
@@ -112,32 +116,24 @@ def test_scores_that_are_no_numbers_never_count_as_best(setup, toys):
     ],
 )
 def test_without_progress_training_ends_in_the_second_half(setup, toys, progress, n_iter):
-    model, table = setup
     count = itertools.count()
-    history = train(
-        model,
-        table,
-        ImportanceWeightedBound(2),
+
+    def validate(_):
         # As long as one member gets on, nobody stops.
-        lambda model: torch.tensor([0.0, float(min(next(count), progress))]),
-        settings(100, n_iter_no_change=3),
-        toys.seeded(),
-    )
+        return torch.tensor([0.0, float(min(next(count), progress))])
+
+    history = scored(setup, toys, validate, settings(100, n_iter_no_change=3))
     assert history.n_iter == n_iter
     assert len(history.scores) == n_iter // 5
 
 
 def test_progress_below_the_tolerance_is_none(setup, toys):
-    model, table = setup
     count = itertools.count()
-    history = train(
-        model,
-        table,
-        ImportanceWeightedBound(2),
-        lambda model: torch.full((2,), 1e-3 * next(count)),
-        settings(100, n_iter_no_change=3, tol=0.1),
-        toys.seeded(),
-    )
+
+    def validate(_):
+        return torch.full((2,), 1e-3 * next(count))
+
+    history = scored(setup, toys, validate, settings(100, n_iter_no_change=3, tol=0.1))
     assert history.n_iter == 55
 
 
