@@ -248,4 +248,4 @@ def _auto_steps(n_rows: int) -> int:
     """Few steps for few rows; beyond 2,000 more, because there is more to learn."""
     if n_rows <= 2000:
         return int(np.clip(1.85 * n_rows, 50, 1200))
-    return int(min(4000, 1200 * (n_rows / 2000) ** 0.53))
+    return int(min(5000, 1200 * (n_rows / 2000) ** 0.6))

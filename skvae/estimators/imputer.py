@@ -58,7 +58,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         weighted by held-out entries. "auto" is 0.15, below 500 rows 0.15 and 1.
     max_iter : int or "auto", default="auto"
         Gradient steps of the masked members (the generative ones take two fifths);
-        "auto" grows with the number of rows from 50 to 4000.
+        "auto" grows with the number of rows from 50 to 5000.
     batch_size : int, default=256
     learning_rate_init : float, default=5e-3
         Peak of a one-cycle schedule.
