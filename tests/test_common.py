@@ -5,7 +5,7 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import VAEImputer
+from skvae import VAEImputer, VAETransformer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -13,7 +13,18 @@ ESTIMATORS = [
     VAEImputer(),
     VAEImputer(max_iter=20, hidden_layer_sizes=(8,)),
     VAEImputer(hidden_layer_sizes=()),
+    VAETransformer(),
+    VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20),
+    VAETransformer(hidden_layer_sizes=()),
 ]
+
+RANDOM_ROWS = "Batches and held-out rows are drawn at random: two rows weigh two on average only."
+# Class name -> {name of the check: why it cannot pass}.
+EXPECTED_FAILURES = {
+    "VAETransformer": {
+        "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
+    },
+}
 
 # scikit-learn runs these on its own estimators, but does not yield them to others.
 CHECKS_NOT_YIELDED = [
@@ -31,7 +42,11 @@ CHECKS_NOT_YIELDED = [
 ]
 
 
-@parametrize_with_checks(ESTIMATORS)
+def expected_failures(estimator):
+    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 

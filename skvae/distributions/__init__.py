@@ -7,7 +7,12 @@ computes into ``p(x_j | z)``. :class:`ColumnLikelihoods` holds the likelihoods o
 
 from skvae.distributions.base import Likelihood
 from skvae.distributions.columns import ColumnLikelihoods, Group
-from skvae.distributions.continuous import Gaussian, LogNormal, StudentT
+from skvae.distributions.continuous import (
+    Gaussian,
+    HeteroscedasticGaussian,
+    LogNormal,
+    StudentT,
+)
 from skvae.distributions.counts import NegativeBinomial, Poisson
 from skvae.distributions.finite import Bernoulli, Categorical, FiniteLikelihood, Ordinal
 from skvae.distributions.natural import (
@@ -24,6 +29,7 @@ __all__ = [
     "FiniteLikelihood",
     "Gaussian",
     "Group",
+    "HeteroscedasticGaussian",
     "Likelihood",
     "LogNormal",
     "NaturalGaussian",

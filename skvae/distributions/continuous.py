@@ -21,6 +21,8 @@ from skvae.distributions.sampling import fresh_generator, normal_like, standard_
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 # exp(80) times anything reasonable still fits in single precision.
 LOG_VALUE_CAP = 80.0
+# Log scales that depend on z: how far from the common one, and no lower than this in all.
+LOG_RATIO_CAP, LOG_SCALE_FLOOR = 6.0, -8.0
 # Median absolute deviation of a standard normal variable.
 NORMAL_MAD = 0.6744897501960817
 
@@ -61,6 +63,49 @@ class Gaussian(Likelihood):
     def init_free(self, x: Tensor, observed: Tensor) -> Tensor:
         mean, variance = masked_moments(x, observed)
         return spread_or_one(variance.sqrt(), mean).log().unsqueeze(-1).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class HeteroscedasticGaussian(Likelihood):
+    """Normal columns whose spread depends on ``z``; driven: mean and log ratio of the scale.
+
+    The free parameter is the log standard deviation that a ratio of zero stands for; ratios stay
+    within a factor of ``exp(6)`` either way. Columns that are exact in some rows and noisy in
+    others (zero or a reading, a dose or none) need it for a density.
+    """
+
+    n_driven = 2
+    n_free = 1
+    discrete = False
+
+    @staticmethod
+    def log_scale(driven: Tensor, free: Tensor) -> Tensor:
+        """Log standard deviation, shape (..., g)."""
+        return free.squeeze(-1) + LOG_RATIO_CAP * torch.tanh(driven[..., 1] / LOG_RATIO_CAP)
+
+    def log_prob(self, driven: Tensor, free: Tensor, x: Tensor) -> Tensor:
+        log_scale = self.log_scale(driven, free).clamp(min=LOG_SCALE_FLOOR)
+        residual = (x - driven[..., 0]) * (-log_scale).exp()
+        return -HALF_LOG_TWO_PI - log_scale - 0.5 * residual.square()
+
+    def mean(self, driven: Tensor, free: Tensor) -> Tensor:
+        return driven[..., 0]
+
+    def variance(self, driven: Tensor, free: Tensor) -> Tensor:
+        return (2 * self.log_scale(driven, free).clamp(min=LOG_SCALE_FLOOR)).exp()
+
+    def sample(
+        self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        noise = normal_like(driven[..., 0], fresh_generator(generator))
+        return driven[..., 0] + self.variance(driven, free).sqrt() * noise
+
+    def init_driven(self, x: Tensor, observed: Tensor) -> Tensor:
+        mean = Gaussian().init_driven(x, observed)
+        return torch.cat([mean, torch.zeros_like(mean)], dim=-1)
+
+    def init_free(self, x: Tensor, observed: Tensor) -> Tensor:
+        return Gaussian().init_free(x, observed)
 
 
 @dataclass(frozen=True)

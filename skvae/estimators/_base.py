@@ -20,6 +20,7 @@ from skvae.distributions import (
     Bernoulli,
     Categorical,
     Gaussian,
+    HeteroscedasticGaussian,
     Likelihood,
     LogNormal,
     NegativeBinomial,
@@ -35,7 +36,11 @@ from skvae.tabular.table import as_table
 from skvae.training import EnsembleFitter, FitSettings, Tensors
 
 LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
-    "continuous": {"gaussian": Gaussian, "student_t": StudentT},
+    "continuous": {
+        "gaussian": Gaussian,
+        "student_t": StudentT,
+        "heteroscedastic": HeteroscedasticGaussian,
+    },
     "positive": {"log_normal": LogNormal},
     "count": {"negative_binomial": NegativeBinomial, "poisson": Poisson},
 }
@@ -101,9 +106,13 @@ class BaseVAE(BaseEstimator):
     def _modelled_columns(self) -> list[Column]:
         return [self._codec.columns[j] for j in self._codec.modelled]
 
+    def _chosen_likelihoods(self) -> dict[str, str]:
+        """Name by kind, where the user does not say."""
+        return {kind: next(iter(options)) for kind, options in LIKELIHOODS.items()}
+
     def _likelihoods(self) -> tuple[tuple[Likelihood, ...], tuple[Likelihood, ...]]:
         """Per modelled column: of the density, and of the regression on standardised values."""
-        chosen = {kind: next(iter(options)) for kind, options in LIKELIHOODS.items()}
+        chosen = self._chosen_likelihoods()
         for kind, name in (self.likelihood or {}).items():
             if kind not in LIKELIHOODS or name not in list(LIKELIHOODS[kind]):
                 options = {k: sorted(v) for k, v in LIKELIHOODS.items()}
@@ -130,16 +139,32 @@ class BaseVAE(BaseEstimator):
 
     def _fit_ensemble(self, X: Any, weight: np.ndarray) -> None:
         """Fit on the encoded table and calibrate by what was held out."""
-        with _torch_defaults():
+        with torch_defaults():
             self._fit_tensors(X, weight)
 
     def _fit_tensors(self, X: Any, weight: np.ndarray) -> None:
-        settings = self._settings(len(weight), _hidden_sizes(self.hidden_layer_sizes, len(weight)))
+        settings = self._settings(len(weight), hidden_sizes(self.hidden_layer_sizes, len(weight)))
+        encoded = self._tensors(X, weight)
+        if encoded is None:
+            self._without_model()
+            return
+        tensors, scaler = encoded
+        ensemble, self._report, held_out = EnsembleFitter(tensors, settings, self._seed()).fit()
+        calibration = ErrorCalibration(
+            held_out.error, held_out.variance, held_out.held_out, scaler.numeric
+        )
+        self._predictor = TablePredictor(ensemble, scaler, calibration)
+        self._publish()
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _tensors(self, X: Any, weight: np.ndarray) -> tuple[Tensors, TableScaler] | None:
+        """Encode and scale the training table; None where no column varies."""
         density, regression = self._likelihoods()
         values, observed = self._codec.encode(X)
         if not self._codec.modelled.size:
-            self._without_model()
-            return
+            return None
         scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
         slope, intercept = scaler.regression_from_targets
         table = scaled_table(scaler, values, observed)
@@ -156,13 +181,7 @@ class BaseVAE(BaseEstimator):
             slope=torch.from_numpy(slope).float(),
             intercept=torch.from_numpy(intercept).float(),
         )
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        ensemble, self._report, held_out = EnsembleFitter(tensors, settings, seed).fit()
-        calibration = ErrorCalibration(
-            held_out.error, held_out.variance, held_out.held_out, scaler.numeric
-        )
-        self._predictor = TablePredictor(ensemble, scaler, calibration)
-        self._publish()
+        return tensors, scaler
 
     def _without_model(self) -> None:
         """Every column is constant: there is nothing to learn and everything to fill."""
@@ -222,7 +241,7 @@ class BaseVAE(BaseEstimator):
 
 
 @contextmanager
-def _torch_defaults() -> Iterator[None]:
+def torch_defaults() -> Iterator[None]:
     """Single precision on the CPU with gradients, whatever the user's session is set to."""
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -233,7 +252,7 @@ def _torch_defaults() -> Iterator[None]:
         torch.set_default_dtype(dtype)
 
 
-def _hidden_sizes(sizes: Any, n_rows: int) -> tuple[int, ...]:
+def hidden_sizes(sizes: Any, n_rows: int) -> tuple[int, ...]:
     if isinstance(sizes, str):
         # Wider where there is more to learn: 96 up to 5,000 rows, 160 from 14,000 on.
         width = 16 * round(6 * min(max(n_rows / 5000, 1.0), 2.8) ** 0.5)

@@ -99,7 +99,7 @@ class TablePredictor:
             whole = np.minimum(whole, 2 * scaler.high)
             moved = np.where(kinds == "count", whole, moved)
             filled = values.copy()
-            filled[rows] = self._within_domain(moved)
+            filled[rows] = within_domain(scaler, moved)
             yield np.where(observed, values, filled)
 
     def bounds(
@@ -117,7 +117,7 @@ class TablePredictor:
             ends = self.calibration.bounds(coverage)
             for bound, steps in zip((lower, upper), ends, strict=True):
                 with np.errstate(over="ignore"):
-                    bound[rows] = self._within_domain(points + steps * spread)
+                    bound[rows] = within_domain(scaler, points + steps * spread)
         return np.where(observed, values, lower), np.where(observed, values, upper)
 
     def log_prob(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ class TablePredictor:
         with np.errstate(over="ignore"):
             points = points * scaler.scale + scaler.mean
             points = np.clip(points, scaler.low - reach, scaler.high + reach)
-        return self._within_domain(points)
+        return within_domain(scaler, points)
 
     @property
     def _width(self) -> np.ndarray:
@@ -147,14 +147,15 @@ class TablePredictor:
         with np.errstate(over="ignore"):
             return np.minimum(self.scaler.high - self.scaler.low, LARGEST)
 
-    def _within_domain(self, raw: np.ndarray) -> np.ndarray:
-        """Keep numbers finite, positive columns positive, and no sign that a column never had."""
-        kinds = np.array(self.scaler.kinds)
-        # Ages and amounts are floats or integers that no dtype calls non-negative.
-        never_negative = self.scaler.numeric & (self.scaler.low >= 0)
-        floor = np.where((kinds == "count") | never_negative, 0.0, -LARGEST)
-        floor = np.where(kinds == "positive", 0.5 * self.scaler.low, floor)
-        return np.clip(raw, floor, LARGEST)
+
+def within_domain(scaler: TableScaler, raw: np.ndarray) -> np.ndarray:
+    """Keep numbers finite, positive columns positive, and no sign that a column never had."""
+    kinds = np.array(scaler.kinds)
+    # Ages and amounts are floats or integers that no dtype calls non-negative.
+    never_negative = scaler.numeric & (scaler.low >= 0)
+    floor = np.where((kinds == "count") | never_negative, 0.0, -LARGEST)
+    floor = np.where(kinds == "positive", 0.5 * scaler.low, floor)
+    return np.clip(raw, floor, LARGEST)
 
 
 def _with_holes(observed: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Kinds by column name (position for arrays) where the dtype does not tell: "continuous",
         "positive", "count", "binary", "ordinal" or "categorical".
     likelihood : dict or None, default=None
-        Likelihood by kind: ``{"continuous": "gaussian" | "student_t"}``,
+        Likelihood by kind: ``{"continuous": "gaussian" | "student_t" | "heteroscedastic"}``,
         ``{"count": "negative_binomial" | "poisson"}``. The first of each is the default.
     missing_values : object, default=nan
         A value that marks holes; NaN, None and `pd.NA` always do.

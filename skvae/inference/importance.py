@@ -9,7 +9,7 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from skvae.models.vae import VAE, log_prior
+from skvae.models.vae import VAE
 
 
 def noise_block(n_samples: int, n_components: int, seed: int) -> Tensor:
@@ -35,10 +35,13 @@ class ImportanceSample:
         Decoder outputs at the samples.
     log_weights : Tensor of shape (n_members, batch, n_samples)
         ``log p(x_o, z) - log q(z | x_o)``.
+    divergence : Tensor of shape (n_members, batch, n_samples)
+        ``log q(z | x_o) - log p(z)``: on average the Kullback-Leibler divergence.
     """
 
     driven: Tensor
     log_weights: Tensor
+    divergence: Tensor
 
     @property
     def weights(self) -> Tensor:
@@ -86,4 +89,5 @@ def importance_sample(
     z, log_q = model.posterior(features, observed_features).rsample(noise)
     driven = model.decode(z)
     log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1)
-    return ImportanceSample(driven, log_likelihood + beta * (log_prior(z) - log_q))
+    divergence = log_q - model.log_prior(z)
+    return ImportanceSample(driven, log_likelihood - beta * divergence, divergence)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
-from skvae.distributions.continuous import Gaussian, LogNormal, StudentT
+from skvae.distributions.continuous import Gaussian, HeteroscedasticGaussian, LogNormal, StudentT
 from skvae.distributions.counts import NegativeBinomial, Poisson
 from skvae.distributions.finite import Bernoulli, Categorical, Ordinal
 from skvae.models.linear import LinearVAE
@@ -106,8 +106,8 @@ def decoder_start(
                 weight[:, at], free[fr] = w[:, None], cuts
             else:
                 w, b, log_scale = _numeric(linear, spec, kind)
-                weight[:, at], bias[at] = w[:, None], b
-                if isinstance(kind, Gaussian | StudentT | LogNormal):
+                weight[:, at.start], bias[at.start] = w, b
+                if isinstance(kind, Gaussian | HeteroscedasticGaussian | StudentT | LogNormal):
                     free[fr.start] = log_scale if log_noise_scale is None else log_noise_scale
     return DecoderStart(weight, bias, free)
 

@@ -13,6 +13,7 @@ from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.continuous import Gaussian
 from skvae.distributions.natural import LOG_TWO_PI, gaussian_experts
 from skvae.models.linear import LinearVAE
+from skvae.models.priors import Prior, StandardNormal
 from skvae.models.start import DecoderStart
 from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
@@ -69,9 +70,53 @@ class Posterior:
             raise ValueError("A model without a density has no samples of z, only a centre.")
         u = self.move.unsqueeze(-2) + self.log_scale.exp().unsqueeze(-2) * noise
         z = self.mean.unsqueeze(-2) + u @ self.spread.mT
-        volume = self.half_log_det - self.log_scale.sum(-1)
-        constant = 0.5 * noise.shape[-1] * LOG_TWO_PI
-        return z, volume.unsqueeze(-1) - constant - 0.5 * noise.square().sum(-1)
+        return z, self._log_volume.unsqueeze(-1) - 0.5 * noise.square().sum(-1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of every row of z (n_members, n, k) under every posterior.
+
+        Returns
+        -------
+        Tensor of shape (n_members, n, batch)
+        """
+        if self.spread is None:
+            raise ValueError("A model without a density has no posterior density.")
+        whiten = torch.linalg.inv(self.spread)
+        away = z.unsqueeze(1) - self.mean.unsqueeze(2)  # (n_members, batch, n, k)
+        noise = away @ whiten.mT - self.move.unsqueeze(2)
+        noise = noise * (-self.log_scale).exp().unsqueeze(2)
+        return (self._log_volume.unsqueeze(-1) - 0.5 * noise.square().sum(-1)).mT
+
+    @property
+    def _log_volume(self) -> Tensor:
+        """Log-density at the centre, shape (n_members, batch)."""
+        constant = 0.5 * self.move.shape[-1] * LOG_TWO_PI
+        return self.half_log_det - self.log_scale.sum(-1) - constant
+
+    @property
+    def covariance(self) -> Tensor:
+        """Of ``z``, shape (n_members, batch, k, k)."""
+        if self.spread is None:
+            raise ValueError("A model without a density has no posterior covariance.")
+        root = self.spread * self.log_scale.exp().unsqueeze(-2)
+        return root @ root.mT
+
+    def take(self, rows: Tensor) -> Posterior:
+        """Posteriors of the rows (n_members, n)."""
+        member = torch.arange(len(rows))[:, None]
+        spread = None if self.spread is None else self.spread[member, rows]
+        return Posterior(
+            self.mean[member, rows],
+            spread,
+            self.half_log_det[member, rows],
+            self.move[member, rows],
+            self.log_scale[member, rows],
+        )
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """One draw from each posterior, shape (n_members, batch, k)."""
+        noise = torch.randn(*self.move.shape[:-1], 1, self.move.shape[-1], generator=generator)
+        return self.rsample(noise)[0].squeeze(-2)
 
 
 class VAE(nn.Module):
@@ -127,6 +172,7 @@ class VAE(nn.Module):
         super().__init__()
         self.n_members = n_members
         self.density = density
+        self.prior: Prior = StandardNormal()
         self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
@@ -230,6 +276,10 @@ class VAE(nn.Module):
             driven = driven + self.decoder(flat)
         return driven.unflatten(1, z.shape[1:-1])
 
+    def log_prior(self, z: Tensor) -> Tensor:
+        """``log p(z)`` of (n_members, ..., k), shape (n_members, ...)."""
+        return self.prior.log_prob(z, self)
+
     def log_likelihood(self, driven: Tensor, targets: Tensor, observed: Tensor) -> Tensor:
         """``log p(x_j | z)`` by entry, zero where not observed.
 
@@ -249,8 +299,3 @@ class VAE(nn.Module):
     def statistics(self, driven: Tensor) -> Tensor:
         """Means and probabilities, (n_members, batch, n_samples, n_statistics)."""
         return self.likelihoods.statistics(driven, self.free_parameters)
-
-
-def log_prior(z: Tensor) -> Tensor:
-    """Standard normal log-density of (..., k), shape (...)."""
-    return -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -22,10 +22,20 @@ class ImportanceWeightedBound:
     """IWAE (Burda et al. 2016); with one sample the ELBO (Kingma and Welling 2014).
 
     Over the visible entries only, which makes it MIWAE (Mattei and Frellsen 2019).
+
+    Attributes
+    ----------
+    n_samples : int
+    beta : float
+        Weight of the divergence (Higgins et al. 2017).
+    free_bits : float
+        With one sample: a batch's mean divergence counts as no less than so many nats per latent
+        dimension (Kingma et al. 2016), so that none is saved by giving dimensions up.
     """
 
     n_samples: int = 8
     beta: float = 1.0
+    free_bits: float = 0.0
 
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
@@ -41,7 +51,13 @@ class ImportanceWeightedBound:
             noise,
             self.beta,
         )
-        return torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
+        bound = torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
+        if not self.free_bits:
+            return bound
+        least = self.free_bits * model.n_components
+        mean = sample.divergence.mean((1, 2))[:, None]
+        # Below the least, the divergence is taken out of the bound.
+        return bound + self.beta * torch.where(mean < least, mean - least, 0.0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skvae.inference import ImportanceSample, importance_sample, noise_block
-from skvae.models.vae import log_prior
+from skvae.models.priors import standard_normal_log_prob as log_prior
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def test_expectations_agree_with_quadrature(toys):
         sample = importance_sample(model, *rows, noise_block(4096, 1, 0))
         driven = model.decode(grid)
         joint = model.log_likelihood(driven, targets, observed).sum(-1) + log_prior(grid)
-        exact = ImportanceSample(driven, joint)
+        exact = ImportanceSample(driven, joint, torch.zeros_like(joint))
         # The bounded statistics: probabilities.
         bounded = model.likelihoods.stat_columns >= 3
         results = [s.expect(model.statistics(s.driven))[..., bounded] for s in (sample, exact)]
@@ -76,7 +76,7 @@ def test_weighted_samples_state_the_usual_formulas(toys):
     g = toys.seeded()
     log_weights = torch.randn(2, 3, 8, generator=g)
     values = torch.randn(2, 3, 8, 5, generator=g)
-    sample = ImportanceSample(values, log_weights - 500)
+    sample = ImportanceSample(values, log_weights - 500, torch.zeros_like(log_weights))
     raw = log_weights.double().exp()
     weights = raw / raw.sum(-1, keepdim=True)
     torch.testing.assert_close(sample.weights.double(), weights, rtol=1e-3, atol=1e-5)

@@ -8,7 +8,8 @@ import torch
 from skvae.distributions import Gaussian
 from skvae.inference import importance_sample, noise_block
 from skvae.models import Posterior
-from skvae.models.vae import LOG_SCALE_FLOOR, MEAN_CLIP, log_prior
+from skvae.models.priors import standard_normal_log_prob as log_prior
+from skvae.models.vae import LOG_SCALE_FLOOR, MEAN_CLIP
 
 
 def sample(model, x, observed, n_samples=8):
