@@ -334,7 +334,7 @@ def test_weights_of_zero_that_empty_a_column():
         ({"column_types": {0: "count"}}, "Column 0 is of kind 'count'.*whole numbers"),
         ({"column_types": {0: "binary"}}, "Column 0 is declared 'binary' but holds"),
         ({"likelihood": "student_t"}, "'likelihood'.*dict"),
-        ({"likelihood": {"continuous": "cauchy"}}, "'cauchy'.*'gaussian', 'student_t'"),
+        ({"likelihood": {"continuous": "cauchy"}}, "'cauchy'.*'heteroscedastic', 'student_t'"),
         ({"likelihood": {"count": ["poisson"]}}, "likelihood.*'negative_binomial', 'poisson'"),
         ({"likelihood": {"numbers": "gaussian"}}, "'numbers'.*choose among"),
         ({"max_categories": 1}, "'max_categories'"),
