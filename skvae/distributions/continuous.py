@@ -16,7 +16,12 @@ from skvae.distributions.base import (
     spread_or_one,
     widen,
 )
-from skvae.distributions.sampling import fresh_generator, normal_like, standard_gamma
+from skvae.distributions.sampling import (
+    fresh_generator,
+    normal_like,
+    standard_gamma,
+    uniform_like,
+)
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 # exp(80) times anything reasonable still fits in single precision.
@@ -72,7 +77,21 @@ class HeteroscedasticGaussian(Likelihood):
     The free parameter is the log standard deviation that a ratio of zero stands for; ratios stay
     within a factor of ``exp(6)`` either way. Columns that are exact in some rows and noisy in
     others (zero or a reading, a dose or none) need it for a density.
+
+    Where a column is nearly exact, one reading off would cost thousands of nats. So a small share
+    of every entry is kept by a Student-t of unit scale around the same mean: a bounded price for
+    what was never seen (a contaminated normal, Tukey 1960).
+
+    Parameters
+    ----------
+    share : float, default=1e-3
+        Weight of the Student-t.
+    df : float, default=3.0
+        Its degrees of freedom.
     """
+
+    share: float = 1e-3
+    df: float = 3.0
 
     n_driven = 2
     n_free = 1
@@ -80,25 +99,37 @@ class HeteroscedasticGaussian(Likelihood):
 
     @staticmethod
     def log_scale(driven: Tensor, free: Tensor) -> Tensor:
-        """Log standard deviation, shape (..., g)."""
-        return free.squeeze(-1) + LOG_RATIO_CAP * torch.tanh(driven[..., 1] / LOG_RATIO_CAP)
+        """Log standard deviation of the normal part, shape (..., g)."""
+        log_ratio = LOG_RATIO_CAP * torch.tanh(driven[..., 1] / LOG_RATIO_CAP)
+        return (free.squeeze(-1) + log_ratio).clamp(min=LOG_SCALE_FLOOR)
 
     def log_prob(self, driven: Tensor, free: Tensor, x: Tensor) -> Tensor:
-        log_scale = self.log_scale(driven, free).clamp(min=LOG_SCALE_FLOOR)
-        residual = (x - driven[..., 0]) * (-log_scale).exp()
-        return -HALF_LOG_TWO_PI - log_scale - 0.5 * residual.square()
+        log_scale = self.log_scale(driven, free)
+        residual = x - driven[..., 0]
+        normal = (residual * (-log_scale).exp()).square()
+        normal = (math.log1p(-self.share) - HALF_LOG_TWO_PI) - log_scale - 0.5 * normal
+        constant = math.lgamma((self.df + 1) / 2) - math.lgamma(self.df / 2)
+        constant += math.log(self.share) - 0.5 * math.log(self.df * math.pi)
+        tail = constant - (self.df + 1) / 2 * torch.log1p(residual.square() / self.df)
+        return torch.logaddexp(normal, tail)
 
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         return driven[..., 0]
 
     def variance(self, driven: Tensor, free: Tensor) -> Tensor:
-        return (2 * self.log_scale(driven, free).clamp(min=LOG_SCALE_FLOOR)).exp()
+        tail = self.share * self.df / (self.df - 2)
+        return (1 - self.share) * (2 * self.log_scale(driven, free)).exp() + tail
 
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        noise = normal_like(driven[..., 0], fresh_generator(generator))
-        return driven[..., 0] + self.variance(driven, free).sqrt() * noise
+        generator = fresh_generator(generator)
+        location = driven[..., 0]
+        noise = normal_like(location, generator)
+        half_df = torch.full_like(location, self.df / 2)
+        tail = (half_df / standard_gamma(half_df, generator)).sqrt()
+        chosen = uniform_like(location, generator) < self.share
+        return location + torch.where(chosen, tail, self.log_scale(driven, free).exp()) * noise
 
     def init_driven(self, x: Tensor, observed: Tensor) -> Tensor:
         mean = Gaussian().init_driven(x, observed)

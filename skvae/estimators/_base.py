@@ -144,7 +144,7 @@ class BaseVAE(BaseEstimator):
 
     def _fit_tensors(self, X: Any, weight: np.ndarray) -> None:
         settings = self._settings(len(weight), hidden_sizes(self.hidden_layer_sizes, len(weight)))
-        encoded = self._tensors(X, weight)
+        encoded = self._tensors(*self._codec.encode(X), weight)
         if encoded is None:
             self._without_model()
             return
@@ -159,11 +159,12 @@ class BaseVAE(BaseEstimator):
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _tensors(self, X: Any, weight: np.ndarray) -> tuple[Tensors, TableScaler] | None:
-        """Encode and scale the training table; None where no column varies."""
+    def _tensors(
+        self, values: np.ndarray, observed: np.ndarray, weight: np.ndarray
+    ) -> tuple[Tensors, TableScaler] | None:
+        """Scale the encoded training table; None where no column varies."""
         density, regression = self._likelihoods()
-        values, observed = self._codec.encode(X)
-        if not self._codec.modelled.size:
+        if not values.shape[1]:
             return None
         scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
         slope, intercept = scaler.regression_from_targets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,15 +14,50 @@ from skvae.estimators._prediction import scaled_table, within_domain
 from skvae.inference import Table, importance_sample, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.importance import ImportanceSample
+from skvae.models.hierarchical import LayeredPosterior
+from skvae.models.layers import LayeredNormal
+from skvae.models.priors import ConditionalNormal
 from skvae.models.vae import VAE, Posterior
 from skvae.tabular.scaling import TableScaler
 
 ENCODED_AT_ONCE = 8192
+# Samples of z that the moments of several stochastic layers are taken over.
+MOMENT_SAMPLES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Encoded rows.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, p)
+        As `TableCodec.encode` returns them, without given columns.
+    observed : bool ndarray of shape (n, p)
+    context : Tensor of shape (n, n_context) or None
+        Standardised numbers of the given columns.
+    given : ndarray of shape (n, n_conditions) or None
+        The given columns as `TableCodec.encode` returns them.
+    """
+
+    values: np.ndarray
+    observed: np.ndarray
+    context: Tensor | None = None
+    given: np.ndarray | None = None
+
+    def take(self, some: slice) -> Rows:
+        """Some of the rows."""
+        return Rows(
+            self.values[some],
+            self.observed[some],
+            None if self.context is None else self.context[some],
+            None if self.given is None else self.given[some],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class LatentModel:
-    """One fitted VAE over a scaled table; `values` and `observed` are (n, p).
+    """One fitted VAE over a scaled table.
 
     Attributes
     ----------
@@ -37,87 +72,146 @@ class LatentModel:
     scaler: TableScaler
     seed: int
 
+    def table(self, rows: Rows) -> Table:
+        """Rows as the model takes them."""
+        table = scaled_table(self.scaler, rows.values, rows.observed)
+        return replace(table, context=rows.context)
+
     # Latents --------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def posteriors(self, values: np.ndarray, observed: np.ndarray) -> Iterator[Posterior]:
-        """``q(z | x_o)`` of the rows, chunk by chunk."""
-        for part in self._table(values, observed).chunks(ENCODED_AT_ONCE):
-            yield self.model.posterior(part.features, part.masks[1])
-
-    def moments(self, values: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Posterior means and standard deviations, both float64 of shape (n, k)."""
-        means, deviations = [], []
-        for posterior in self.posteriors(values, observed):
-            means.append(posterior.centre[0])
-            deviations.append(posterior.covariance[0].diagonal(dim1=-2, dim2=-1).sqrt())
-        return torch.cat(means).double().numpy(), torch.cat(deviations).double().numpy()
+    def posterior(self, part: Table) -> Posterior | LayeredPosterior:
+        """``q(z | x_o)`` of the rows of a table."""
+        return self.model.posterior(part.features, part.masks[1], part.context)
 
     @torch.no_grad()
-    def decode(self, z: np.ndarray) -> np.ndarray:
+    def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means and standard deviations, both float64 of shape (n, k)."""
+        noise = noise_block(MOMENT_SAMPLES, self.model.n_components, self.seed)
+        parts = [
+            self.posterior(part).moments(noise) for part in self.table(rows).chunks(ENCODED_AT_ONCE)
+        ]
+        means, deviations = zip(*parts, strict=True)
+        return (
+            torch.cat(means, dim=1)[0].double().numpy(),
+            torch.cat(deviations, dim=1)[0].double().numpy(),
+        )
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray, context: Tensor | None = None) -> np.ndarray:
         """Means and most probable codes given latents (n, k), shape (n, p)."""
-        parts = []
-        for latents in torch.from_numpy(z).float().split(ENCODED_AT_ONCE):
-            driven = self.model.decode(latents[None])
-            parts.append(self.model.likelihoods.mean(driven, self._free)[0])
+        parts = [
+            self.model.likelihoods.mean(driven, self._free)[0]
+            for driven in self._driven(torch.from_numpy(z).float(), context)
+        ]
         return self._raw(torch.cat(parts))
+
+    @torch.no_grad()
+    def transfer(self, z: np.ndarray, old: Tensor | None, new: Tensor | None) -> np.ndarray:
+        """The latents (n, k) that stand under a new context where `z` stands under the old one."""
+        prior = self.model.prior
+        if not isinstance(prior, LayeredNormal | ConditionalNormal) or not prior.n_context:
+            return z  # the prior is the same for all contexts
+        latents = torch.from_numpy(z).float()[None]
+        return prior.place(prior.whiten(latents, old), new)[0].double().numpy()
 
     # Draws ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, z: Tensor, generator: torch.Generator) -> np.ndarray:
+    def sample(
+        self, z: Tensor, generator: torch.Generator, context: Tensor | None = None
+    ) -> np.ndarray:
         """Draws from ``p(x | z)`` for latents (n, k), shape (n, p)."""
-        parts = []
-        for latents in z.split(ENCODED_AT_ONCE):
-            driven = self.model.decode(latents[None])
-            parts.append(self.model.likelihoods.sample(driven, self._free, generator)[0])
+        parts = [
+            self.model.likelihoods.sample(driven, self._free, generator)[0]
+            for driven in self._driven(z, context)
+        ]
         return self._raw(torch.cat(parts))
+
+    def _driven(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
+        """Decoder outputs for latents (n, k), chunk by chunk (1, n, n_driven)."""
+        for start in range(0, len(z), ENCODED_AT_ONCE):
+            rows = slice(start, start + ENCODED_AT_ONCE)
+            yield self.model.decode(z[None, rows], None if context is None else context[rows])
 
     # Densities ------------------------------------------------------------------------------
 
-    def log_prob(
-        self, values: np.ndarray, observed: np.ndarray, method: str, n_samples: int
-    ) -> np.ndarray:
+    def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
-        jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
         if method == "prior":
-            parts = self._by_prior(values, observed, n_samples)
+            parts = self._by_prior(rows, n_samples)
         else:
             parts = (
                 s.log_prob if method == "importance" else s.log_weights.double().mean(-1)
-                for s in self._samples(values, observed, n_samples)
+                for s in self.samples(rows, n_samples)
             )
         scores = torch.cat(list(parts), dim=1)[0].numpy() + jacobian
-        return np.where(observed.any(axis=1), scores, 0.0)  # saying nothing is certain
+        return np.where(rows.observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
-    def effective_sample_size(
-        self, values: np.ndarray, observed: np.ndarray, n_samples: int
-    ) -> np.ndarray:
+    def effective_sample_size(self, rows: Rows, n_samples: int) -> np.ndarray:
         """Of importance sampling, shape (n,)."""
-        parts = self._samples(values, observed, n_samples)
+        parts = self.samples(rows, n_samples)
         return torch.cat([s.effective_sample_size for s in parts], dim=1)[0].double().numpy()
 
     @torch.no_grad()
-    def _samples(
-        self, values: np.ndarray, observed: np.ndarray, n_samples: int
-    ) -> Iterator[ImportanceSample]:
+    def samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
+        """Weighted posterior samples, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
-        for part in self._table(values, observed).chunks(self._rows_at_once(n_samples)):
+        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
             columns, features = part.masks
             yield importance_sample(
-                self.model, part.features, part.targets, columns, features, noise
+                self.model,
+                part.features,
+                part.targets,
+                columns,
+                features,
+                noise,
+                context=part.context,
             )
 
     @torch.no_grad()
-    def _by_prior(
-        self, values: np.ndarray, observed: np.ndarray, n_samples: int
-    ) -> Iterator[Tensor]:
-        """Mean likelihood over draws from the prior."""
+    def layer_divergences(self, rows: Rows, n_samples: int) -> np.ndarray:
+        """``KL(q || p)`` of every stochastic layer given the layers before it, (n, n_layers).
+
+        Means over samples of ``log q - log p``.
+        """
+        noise = noise_block(n_samples, self.model.n_components, self.seed)
+        model, parts = self.model, []
+        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+            posterior = self.posterior(part)
+            if isinstance(posterior, LayeredPosterior):
+                z, log_q = posterior.rsample_layers(noise)
+                log_p = posterior.model.prior.log_prob_layers(z, part.context)
+            else:
+                z, own = posterior.rsample(noise)
+                log_q, log_p = [own], [model.log_prior(z, part.context)]
+            each = [q - p for q, p in zip(log_q, log_p, strict=True)]
+            parts.append(torch.stack(each, dim=-1)[0].double().mean(1))
+        return torch.cat(parts).numpy()
+
+    @torch.no_grad()
+    def _by_prior(self, rows: Rows, n_samples: int) -> Iterator[Tensor]:
+        """Mean likelihood over draws from the prior, the same for all rows under one context."""
         generator = torch.Generator().manual_seed(self.seed)
-        z = self.model.prior.sample(n_samples, self.model, generator)
-        driven = self.model.decode(z).unsqueeze(1)
-        for part in self._table(values, observed).chunks(self._rows_at_once(n_samples)):
-            each = self.model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
+        model, k = self.model, self.model.n_components
+        prior = model.prior
+        given = isinstance(prior, LayeredNormal | ConditionalNormal) and prior.n_context > 0
+        if given:
+            noise = torch.randn(1, 1, n_samples, k, generator=generator)
+            loose = prior.draw_loose((1, 1, n_samples), generator)
+        else:
+            shared = model.prior.sample(n_samples, model, generator)
+        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+            n = len(part.features)
+            if given:
+                z = prior.place(noise.expand(1, n, n_samples, k), part.context, loose)
+            else:
+                z = shared.unsqueeze(1)
+            if model.context.decoded:
+                z = z.expand(1, n, n_samples, k)
+            driven = model.decode(z, part.context)
+            each = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
             yield each.double().logsumexp(-1) - math.log(n_samples)
 
     # Units ----------------------------------------------------------------------------------
@@ -129,9 +223,6 @@ class LatentModel:
     @staticmethod
     def _rows_at_once(n_samples: int) -> int:
         return max(1, DECODED_AT_ONCE // n_samples)
-
-    def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
-        return scaled_table(self.scaler, values, observed)
 
     def _raw(self, targets: Tensor) -> np.ndarray:
         return within_domain(self.scaler, self.scaler.from_targets(targets.double().numpy()))

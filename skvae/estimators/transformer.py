@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,19 +12,22 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from skvae.estimators._base import BaseVAE, hidden_sizes, torch_defaults
-from skvae.estimators._latent import LatentModel
-from skvae.training.density import DensityFitter, DensitySettings
+from skvae.estimators._conditions import Conditions
+from skvae.estimators._latent import LatentModel, Rows
+from skvae.estimators._walks import LatentWalks
+from skvae.training.density import DensityFitter, DensityReport, DensitySettings
 
-# Training rows whose posteriors are kept, for draws from their average.
+# Training rows that are kept, for draws from the average of their posteriors.
 AGGREGATED_ROWS = 10_000
+# Rows over which `layer_divergences_` is averaged.
+DIVERGENCE_ROWS = 1000
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWalks):
     """Latent coordinates of mixed and incomplete tables, their density and new rows.
 
     A variational autoencoder [1]_ that starts as factor analysis, fitted in closed form, and that
@@ -32,9 +36,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
 
     Parameters
     ----------
-    n_components : int, "auto" or None, default="auto"
+    n_components : int, "auto", None or tuple of int, default="auto"
         Latent dimensions; "auto" picks those whose linear model predicts held-out entries best,
-        None takes as many as there are features: the better density.
+        None takes as many as there are features: the better density. A tuple like ``(16, 8)``
+        means several stochastic layers, the one next to the data first.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder, reversed in the decoder. ``()`` is the linear VAE: factor
         analysis, solved exactly.
@@ -55,6 +60,24 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     noise : {"diagonal", "isotropic"}, default="diagonal"
         Noise of the linear start: one variance per column (factor analysis) or one for all
         standardised columns (probabilistic PCA).
+    condition_on : list or None, default=None
+        Columns of `X` (names, or positions of an array) that are given rather than modelled:
+        everything is then about the other columns given these [5]_. They must have no holes.
+    conditioning : {"decoder", "prior", "both"}, default="decoder"
+        What the condition c drives: ``p(x | z, c) p(z)``, ``p(x | z) p(z | c)`` or both.
+    hierarchy : {"markov", "skip"}, default="markov"
+        With several layers: each sees the layer above it, ``p(z_1 | z_2) p(x | z_1)``, or all
+        layers above, ``p(x | z_1, z_2)``.
+    inference : {"top_down", "bottom_up", "both"}, default="top_down"
+        With several layers: ``q(z_2 | x) q(z_1 | z_2, x)``, ``q(z_1 | x) q(z_2 | z_1)``, or
+        experts found from the row times the prior from above [6]_.
+    encoder, decoder : torch.nn.Module or None, default=None
+        Networks of your own in place of the hidden layers; copies of them are trained. The
+        encoder is called with two tensors of shape (batch, n_inputs): standardised features, 0
+        where absent, and their mask of zeros and ones; the decoder with latents (batch,
+        n_components). Numbers of the condition come after the features (with ones in the mask)
+        and, where the decoder sees it, after the latents. Either returns a tensor (batch, any
+        width); a linear layer that leads on from there is added.
     column_types : dict or None, default=None
         Kinds by column name (position for arrays) where the dtype does not tell: "continuous",
         "positive", "count", "binary", "ordinal" or "categorical".
@@ -93,6 +116,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         Negative training bound by validation, in nats per row and units of the scaled table.
     validation_scores_ : list of float
         Bound on held-out rows by validation.
+    layer_divergences_ : ndarray of shape (n_layers,)
+        Mean divergence of the posterior from the prior over training rows, by stochastic layer.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for frames with string names.
@@ -108,6 +133,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     .. [2] Burda, Grosse and Salakhutdinov (2016), Importance Weighted Autoencoders.
     .. [3] Higgins et al. (2017), beta-VAE.
     .. [4] Tomczak and Welling (2018), VAE with a VampPrior.
+    .. [5] Sohn, Lee and Yan (2015), Learning Structured Output Representation using Deep
+       Conditional Generative Models.
+    .. [6] Soenderby et al. (2016), Ladder Variational Autoencoders.
 
     Examples
     --------
@@ -123,18 +151,29 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseVAE._parameter_constraints,
-        "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
+        "n_components": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+            None,
+        ],
         "prior": [StrOptions({"normal", "mixture", "vamp"})],
         "n_prior_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="both")],
         "noise": [StrOptions({"diagonal", "isotropic"})],
+        "condition_on": ["array-like", None],
+        "conditioning": [StrOptions({"decoder", "prior", "both"})],
+        "hierarchy": [StrOptions({"markov", "skip"})],
+        "inference": [StrOptions({"top_down", "bottom_up", "both"})],
+        "encoder": [nn.Module, None],
+        "decoder": [nn.Module, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
         self,
-        n_components: int | str | None = "auto",
+        n_components: int | str | Sequence[int] | None = "auto",
         *,
         hidden_layer_sizes: str | Sequence[int] = "auto",
         prior: str = "normal",
@@ -144,6 +183,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         free_bits: float = 0.0,
         kl_warmup: float = 0.0,
         noise: str = "diagonal",
+        condition_on: Sequence[Any] | None = None,
+        conditioning: str = "decoder",
+        hierarchy: str = "markov",
+        inference: str = "top_down",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
         max_categories: int = 100,
@@ -167,6 +212,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         self.free_bits = free_bits
         self.kl_warmup = kl_warmup
         self.noise = noise
+        self.condition_on = condition_on
+        self.conditioning = conditioning
+        self.hierarchy = hierarchy
+        self.inference = inference
+        self.encoder = encoder
+        self.decoder = decoder
         self.column_types = column_types
         self.likelihood = likelihood
         self.max_categories = max_categories
@@ -209,23 +260,41 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         """
         X, weight = self._fit_codec(X, sample_weight)
         self._hidden = hidden_sizes(self.hidden_layer_sizes, len(weight))
+        self._layers = stochastic_layers(self.n_components)
         self._check_combinations()
         with torch_defaults():
             self._fit_model(X, weight)
         return self
 
     def _check_combinations(self) -> None:
-        if not self._hidden and self.prior != "normal":
-            raise ValueError(
-                f"prior={self.prior!r} is learnt with the networks; hidden_layer_sizes=() has none."
-            )
+        if not self._hidden:
+            needing = {
+                f"prior={self.prior!r}": self.prior != "normal",
+                f"n_components={self.n_components!r}": bool(self._layers),
+                f"conditioning={self.conditioning!r}": self._prior_is_conditional,
+                "encoder": self.encoder is not None,
+                "decoder": self.decoder is not None,
+            }
+            for what, given in needing.items():
+                if given:
+                    raise ValueError(
+                        f"{what} is learnt with the networks; hidden_layer_sizes=() has none."
+                    )
+        if self.prior != "normal" and (self._layers or self._prior_is_conditional):
+            why = "several stochastic layers have" if self._layers else "a conditional prior has"
+            raise ValueError(f"{why} a prior of their own: leave prior='normal'.")
         if self.free_bits and self.n_importance_samples > 1:
             raise ValueError(
                 "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
             )
 
+    @property
+    def _prior_is_conditional(self) -> bool:
+        return self.condition_on is not None and self.conditioning in ("prior", "both")
+
     def _fit_model(self, X: Any, weight: np.ndarray) -> None:
-        encoded = self._tensors(X, weight)
+        rows = self._training_rows(X)
+        encoded = self._tensors(rows.values, rows.observed, weight)
         if encoded is None:
             names = [column.name for column in self._codec.columns]
             raise ValueError(
@@ -233,30 +302,50 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
                 "nothing to embed; give rows that differ."
             )
         tensors, scaler = encoded
-        n_features = tensors.features.shape[1]
-        if isinstance(self.n_components, Integral) and self.n_components > n_features:
+        self._check_width(tensors.features.shape[1])
+        tensors = replace(tensors, context=rows.context)
+        seed = self._seed()
+        fitter = DensityFitter(tensors, self._density_settings(len(weight)), seed)
+        if self.encoder is None and self.decoder is None:
+            model, report = fitter.fit()
+        else:
+            # Users' modules may draw from torch's global generator, in dropout for instance.
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                model, report = fitter.fit()
+        self._latent = LatentModel(model, scaler, seed)
+        self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
+        some = rows.take(slice(DIVERGENCE_ROWS))
+        self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
+        self._publish_density(report)
+
+    def _training_rows(self, X: Any) -> Rows:
+        values, observed = self._codec.encode(X)
+        self._conditions = None
+        if self.condition_on is not None:
+            self._conditions = Conditions(self.condition_on, self._codec, values, observed)
+        return self._split(values, observed)
+
+    def _check_width(self, n_features: int) -> None:
+        sizes = self._layers or (self.n_components,)
+        if isinstance(sizes[0], Integral) and sizes[0] > n_features:
             raise ValueError(
                 f"n_components={self.n_components} is more than the {n_features} features that the "
                 "columns of X have (one per number, one per level of a category). Lower it."
             )
-        seed = self._seed()
-        model, report = DensityFitter(tensors, self._density_settings(len(weight)), seed).fit()
-        self._latent = LatentModel(model, scaler, seed)
+
+    def _publish_density(self, report: DensityReport) -> None:
         self._n_features_out = self.n_components_ = report.n_components
         self.component_scores_ = report.component_scores
         self.loss_curve_ = report.history.loss
         self.validation_scores_ = [scores[0] for scores in report.history.scores]
         self.n_iter_ = report.history.n_iter or max(report.n_linear_iter, 1)
-        with torch.no_grad():
-            some = slice(AGGREGATED_ROWS)
-            seen = tensors.observed[some].index_select(1, tensors.feature_columns)
-            self._aggregated = model.posterior(tensors.features[some], seen.unsqueeze(0))
         if report.history.recovered:
             warnings.warn(
                 f"The loss stopped being finite after {self.n_iter_} steps; the best state before "
                 "was kept. Lower learning_rate_init, or look for columns with extreme values.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _chosen_likelihoods(self) -> dict[str, str]:
@@ -269,7 +358,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         if isinstance(n_mixture, str):
             n_mixture = np.clip(n_rows // 15, 8, 128)
         return DensitySettings(
-            n_components=self.n_components,
+            n_components=self._layers[0] if self._layers else self.n_components,
+            layers=self._layers,
             hidden_layer_sizes=self._hidden,
             prior=self.prior,
             n_mixture=int(n_mixture),
@@ -287,280 +377,22 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
             verbose=bool(self.verbose),
+            conditioning=self.conditioning,
+            hierarchy=self.hierarchy,
+            inference=self.inference,
+            encoder=self.encoder,
+            decoder=self.decoder,
         )
 
-    # Latents --------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Posterior means ``E[z | x_o]``.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples, n_components)
-        """
-        return self.posterior(X)[0]
-
-    def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of ``q(z | x_o)``, wider where more is missing.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        mean, std : ndarray of float64, shape (n_samples, n_components)
-        """
-        self._check_input(X)
-        return self._latent.moments(*self._codec.encode(X))
-
-    def inverse_transform(self, Z: Any) -> Any:
-        """The table that latents stand for: means and most probable categories.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_components)
-
-        Returns
-        -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-            With the names and dtypes seen at fit.
-        """
-        Z = self._check_latents(Z, "Z")
-        return self._codec.decode_all(self._latent.decode(Z))
-
-    def reconstruct(self, X: Any) -> Any:
-        """`inverse_transform` of `transform`, under the index of `X`.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-        """
-        return self._codec.decode_all(self._latent.decode(self.posterior(X)[0]), like=X)
-
-    # Density --------------------------------------------------------------------------------
-
-    def score_samples(
-        self, X: Any, *, method: str = "importance", n_samples: int = 256
-    ) -> np.ndarray:
-        """Log-density of every row's observed part, in the units of the columns.
-
-        Counts and categories contribute log-masses; constant columns contribute nothing.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        method : {"importance", "prior", "elbo"}, default="importance"
-            Importance sampling from the posterior [2]_, the mean likelihood under draws from the
-            prior, or the lower bound. The first two estimate the same number; the second needs
-            far more samples where rows say much about ``z``.
-        n_samples : int, default=256
-            Of ``z`` for each row.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            In nats.
-        """
-        if method not in ("importance", "prior", "elbo"):
-            raise ValueError(f"method must be 'importance', 'prior' or 'elbo', got {method!r}.")
-        self._check_input(X)
-        _check_positive(n_samples, "n_samples")
-        return self._latent.log_prob(*self._codec.encode(X), method, int(n_samples))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: larger is better, so that a grid search needs no `y`.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def effective_sample_size(self, X: Any, *, n_samples: int = 256) -> np.ndarray:
-        """How many independent samples the importance weights of each row are worth.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        n_samples : int, default=256
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            Between 1 and `n_samples`; where it is small, `score_samples` reads low.
-        """
-        self._check_input(X)
-        _check_positive(n_samples, "n_samples")
-        return self._latent.effective_sample_size(*self._codec.encode(X), int(n_samples))
-
-    # Generation -----------------------------------------------------------------------------
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        source: str = "prior",
-        random_state: int | np.random.RandomState | None = None,
-    ) -> Any:
-        """New rows.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        source : {"prior", "aggregated"}, default="prior"
-            Draw ``z`` from the prior, or from the posteriors of training rows.
-        random_state : int, RandomState instance or None, default=None
-
-        Returns
-        -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-            With the names, dtypes and categories seen at fit.
-        """
-        check_is_fitted(self)
-        _check_positive(n_samples, "n_samples")
-        if source not in ("prior", "aggregated"):
-            raise ValueError(f"source must be 'prior' or 'aggregated', got {source!r}.")
-        random = check_random_state(random_state)
-        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        with torch.no_grad():
-            model = self._latent.model
-            if source == "prior":
-                z = model.prior.sample(int(n_samples), model, generator)
-            else:
-                n_rows = self._aggregated.move.shape[1]
-                rows = torch.randint(n_rows, (1, int(n_samples)), generator=generator)
-                z = self._aggregated.take(rows).sample(generator)
-        return self._codec.decode_all(self._latent.sample(z[0], generator))
-
-    # Walks ----------------------------------------------------------------------------------
-
-    def interpolate(
-        self, X_start: Any, X_end: Any, n_steps: int = 10, *, method: str = "linear"
-    ) -> Any:
-        """Rows on the way from one to another, through latent space.
-
-        Parameters
-        ----------
-        X_start, X_end : DataFrame or array-like of shape (n_pairs, n_features)
-        n_steps : int, default=10
-            Rows per pair, both ends included.
-        method : {"linear", "spherical"}, default="linear"
-            Straight lines, or along great circles (White 2016), which keep the typical distance
-            from the origin of a standard normal prior.
-
-        Returns
-        -------
-        DataFrame or ndarray of shape (n_pairs * n_steps, n_features_out)
-            Pair after pair.
-        """
-        if method not in ("linear", "spherical"):
-            raise ValueError(f"method must be 'linear' or 'spherical', got {method!r}.")
-        if not isinstance(n_steps, Integral) or n_steps < 2:
-            raise ValueError(f"n_steps must be an integer of at least 2, got {n_steps!r}.")
-        start, end = self.transform(X_start), self.transform(X_end)
-        if len(start) != len(end):
-            raise ValueError(
-                f"X_start and X_end must have as many rows, got {len(start)} and {len(end)}."
-            )
-        t = np.linspace(0, 1, int(n_steps))[:, None]
-        path = _spherical(start, end, t) if method == "spherical" else _linear(start, end, t)
-        return self.inverse_transform(path.reshape(-1, path.shape[-1]))
-
-    def attribute_direction(self, X: Any, labels: Any) -> np.ndarray:
-        """Difference of the mean latents of two groups.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        labels : array-like of shape (n_samples,)
-            Two distinct values; the direction leads from the smaller to the larger.
-
-        Returns
-        -------
-        ndarray of shape (n_components,)
-        """
-        z = self.transform(X)
-        labels = np.asarray(labels)
-        if labels.shape != (len(z),):
-            raise ValueError(f"labels must have shape ({len(z)},), got {labels.shape}.")
-        groups = np.unique(labels)
-        if len(groups) != 2:
-            raise ValueError(
-                f"labels must hold two distinct values, got {len(groups)}. For several groups, "
-                "pass one against the rest: labels == value."
-            )
-        return z[labels == groups[1]].mean(axis=0) - z[labels == groups[0]].mean(axis=0)
-
-    def shift(self, X: Any, direction: Any, strength: Any = 1.0) -> Any:
-        """Move rows along directions of latent space.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        direction : array-like of shape (n_components,) or (n_directions, n_components)
-            See `attribute_direction`; several are summed.
-        strength : float or array-like of shape (n_directions,), default=1.0
-            How far along each; beyond 1 extrapolates, below 0 goes back.
-
-        Returns
-        -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-            Under the index of `X`.
-        """
-        z = self.transform(X)
-        directions = self._check_latents(np.atleast_2d(direction), "direction")
-        strengths = np.asarray(strength, dtype=float)
-        if strengths.shape not in ((), (len(directions),)):
-            raise ValueError(
-                f"strength must be a number or have one per direction ({len(directions)}), got "
-                f"shape {strengths.shape}."
-            )
-        moved = z + np.broadcast_to(strengths, len(directions)) @ directions
-        return self._codec.decode_all(self._latent.decode(moved), like=X)
-
-    def _check_latents(self, Z: Any, name: str) -> np.ndarray:
-        check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float64, input_name=name)
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"{name} has {Z.shape[1]} columns, but the latent space has {self.n_components_}: "
-                "give what `transform` returns."
-            )
-        return Z
-
-
-def _check_positive(value: Any, name: str) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-
-
-def _linear(start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Straight lines, (n_pairs, n_steps, k)."""
-    return start[:, None] * (1 - t) + end[:, None] * t
-
-
-def _spherical(start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Great circles with radii in between, (n_pairs, n_steps, k)."""
-    norms = np.linalg.norm(start, axis=1) * np.linalg.norm(end, axis=1)
-    cosine = (start * end).sum(axis=1) / np.maximum(norms, 1e-12)
-    angle = np.arccos(np.clip(cosine, -1, 1))[:, None, None]
-    # Where both point the same way, or opposite ways, no great circle is singled out.
-    straight = np.sin(angle) < 1e-6
-    sine = np.where(straight, 1.0, np.sin(angle))
-    arc = start[:, None] * np.sin((1 - t) * angle) / sine + end[:, None] * np.sin(t * angle) / sine
-    return np.where(straight, _linear(start, end, t), arc)
+def stochastic_layers(n_components: Any) -> tuple[int, ...]:
+    """Latent dimensions of several layers; empty for a single one."""
+    if n_components is None or isinstance(n_components, str | Integral):
+        return ()
+    sizes = tuple(n_components)
+    if len(sizes) < 2 or not all(isinstance(s, Integral) and s > 0 for s in sizes):
+        raise ValueError(
+            "n_components must be a positive integer, or two or more of them for several "
+            f"stochastic layers, got {n_components!r}."
+        )
+    return tuple(int(size) for size in sizes)

@@ -30,23 +30,31 @@ class Table:
     observed : bool Tensor of shape (n, p) or (n_replicas, n, p)
         With a leading dimension, every replica has its own mask.
     feature_columns : LongTensor of shape (q,)
+    context : Tensor of shape (n, n_context) or None
+        What conditional models are given.
     """
 
     features: Tensor
     targets: Tensor
     observed: Tensor
     feature_columns: Tensor
+    context: Tensor | None = None
+
+    def take(self, rows: Tensor | slice) -> Table:
+        """Some of the rows."""
+        context = None if self.context is None else self.context[rows]
+        return Table(
+            self.features[rows],
+            self.targets[rows],
+            self.observed[..., rows, :],
+            self.feature_columns,
+            context,
+        )
 
     def chunks(self, size: int) -> Iterator[Table]:
         """Pieces of at most `size` rows; one empty piece of an empty table."""
         for start in range(0, max(len(self.features), 1), size):
-            rows = slice(start, start + size)
-            yield Table(
-                self.features[rows],
-                self.targets[rows],
-                self.observed[..., rows, :],
-                self.feature_columns,
-            )
+            yield self.take(slice(start, start + size))
 
     @property
     def masks(self) -> tuple[Tensor, Tensor]:

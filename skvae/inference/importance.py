@@ -72,6 +72,7 @@ def importance_sample(
     observed_features: Tensor,
     noise: Tensor,
     beta: float = 1.0,
+    context: Tensor | None = None,
 ) -> ImportanceSample:
     """Sample ``z`` from the encoder and weigh it by the model.
 
@@ -85,9 +86,11 @@ def importance_sample(
     noise : Tensor of shape (n_samples, k) or (n_members, batch, n_samples, k)
     beta : float, default=1.0
         Weight of ``log p(z) - log q(z | x_o)`` (Higgins et al. 2017).
+    context : Tensor of shape (batch, n_context), optional
+        What conditional models are given.
     """
-    z, log_q = model.posterior(features, observed_features).rsample(noise)
-    driven = model.decode(z)
+    z, log_q = model.posterior(features, observed_features, context).rsample(noise)
+    driven = model.decode(z, context)
     log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1)
-    divergence = log_q - model.log_prior(z)
+    divergence = log_q - model.log_prior(z, context)
     return ImportanceSample(driven, log_likelihood - beta * divergence, divergence)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from skvae.distributions.natural import LOG_TWO_PI
+from skvae.models.layers import LOG_SCALE_RANGE, LayeredNormal, draw_loose, loosened
+from skvae.nn.mlp import MemberMLP
 
 if TYPE_CHECKING:
     from skvae.models.vae import VAE, Posterior
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 class StandardNormal(nn.Module):
     """``N(0, I)`` (Kingma and Welling 2014)."""
 
-    def log_prob(self, z: Tensor, model: VAE) -> Tensor:
+    def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
         """Log-density of (n_members, ..., k), shape (n_members, ...)."""
         return standard_normal_log_prob(z)
 
-    def sample(self, n: int, model: VAE, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, n: int, model: VAE, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
         """Draws, shape (n_members, n, k)."""
         return torch.randn(model.n_members, n, model.n_components, generator=generator)
 
@@ -42,7 +47,7 @@ class MixtureOfGaussians(nn.Module):
         self.log_scale = nn.Parameter(torch.full_like(centres, 0.5 * math.log(0.75)))
         self.logits = nn.Parameter(torch.zeros(centres.shape[:2]))
 
-    def log_prob(self, z: Tensor, model: VAE) -> Tensor:
+    def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
         """Log-density of (n_members, ..., k), shape (n_members, ...)."""
         flat = z.flatten(1, -2).unsqueeze(2)
         scale = self.log_scale.unsqueeze(1)
@@ -50,7 +55,9 @@ class MixtureOfGaussians(nn.Module):
         each = each - scale.sum(-1) + self.logits.log_softmax(-1).unsqueeze(1)
         return each.logsumexp(-1).unflatten(1, z.shape[1:-1])
 
-    def sample(self, n: int, model: VAE, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, n: int, model: VAE, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
         """Draws, shape (n_members, n, k)."""
         chosen = torch.multinomial(
             self.logits.softmax(-1), n, replacement=True, generator=generator
@@ -69,30 +76,117 @@ class VampPrior(nn.Module):
     ----------
     rows : Tensor of shape (n_mixture, q)
         Features of training rows, where the pseudo-rows start.
+    context : Tensor of shape (n_mixture, n_context), optional
+        Their context, for conditional models.
     """
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, context: Tensor | None = None) -> None:
         super().__init__()
         self.rows = nn.Parameter(rows.unsqueeze(0).clone())
         self.logits = nn.Parameter(torch.zeros(1, len(rows)))
+        self.context = None if context is None else nn.Parameter(context.unsqueeze(0).clone())
 
-    def log_prob(self, z: Tensor, model: VAE) -> Tensor:
+    def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
         """Log-density of (n_members, ..., k), shape (n_members, ...)."""
         each = self._posterior(model).log_prob(z.flatten(1, -2))  # (n_members, n, n_mixture)
         return (each + self.logits.log_softmax(-1)).logsumexp(-1).unflatten(1, z.shape[1:-1])
 
-    def sample(self, n: int, model: VAE, generator: torch.Generator) -> Tensor:
-        """Draws, shape (n_members, n, k)."""
-        weights = self.logits.softmax(-1)
+    def sample(
+        self, n: int, model: VAE, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
+        """Draws, shape (1, n, k)."""
+        weights = self.logits.softmax(-1)[0]
         chosen = torch.multinomial(weights, n, replacement=True, generator=generator)
-        return self._posterior(model).take(chosen).sample(generator)
+        return self._posterior(model, chosen).sample(generator)
 
-    def _posterior(self, model: VAE) -> Posterior:
-        seen = torch.ones(self.rows.shape, dtype=torch.bool)
-        return model.posterior(self.rows[0], seen)
+    def _posterior(self, model: VAE, chosen: Tensor | slice = slice(None)) -> Posterior:
+        rows = self.rows[0][chosen]
+        context = None if self.context is None else self.context[0][chosen]
+        return model.posterior(rows, torch.ones_like(rows, dtype=torch.bool)[None], context)
 
 
-Prior = StandardNormal | MixtureOfGaussians | VampPrior
+class ConditionalNormal(nn.Module):
+    """Gaussian whose mean and covariance are a network of the context (Sohn et al. 2015).
+
+    The network gives the lower triangular ``A`` that whitens: ``A (z - mean)`` is standard normal.
+    It starts at zero, that is, at the standard normal for every context. For models with one
+    member.
+
+    Parameters
+    ----------
+    n_context, n_components : int
+    hidden_layer_sizes : sequence of int
+    generator : torch.Generator
+    """
+
+    def __init__(
+        self,
+        n_context: int,
+        n_components: int,
+        hidden_layer_sizes: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        k = n_components
+        n_outputs = 2 * k + k * (k - 1) // 2
+        self.n_components, self.n_context = k, n_context
+        self.network = MemberMLP(1, [n_context, *hidden_layer_sizes, n_outputs], generator)
+
+    def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
+        """Log-density of (1, batch, ..., k) given the context (batch, n_context)."""
+        noise, log_det = self._whiten(z, context)
+        return loosened(standard_normal_log_prob(noise) + log_det, z)
+
+    def sample(
+        self, n: int, model: VAE, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
+        """One draw for each of the n rows of the context, shape (1, n, k)."""
+        noise = torch.randn(1, n, self.n_components, generator=generator)
+        return self.place(noise, context, self.draw_loose((1, n), generator))
+
+    def draw_loose(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Which draws are standard normal, (*shape, 1)."""
+        return draw_loose((*shape, 1), generator)
+
+    def place(
+        self, noise: Tensor, context: Tensor | None = None, loose: Tensor | None = None
+    ) -> Tensor:
+        """Latents from standard normal noise, both (1, batch, ..., k).
+
+        Where `loose` (1, batch, ..., 1), the noise is the latent.
+        """
+        mean, whiten, _ = self._moments(context)
+        rows = noise.view(*noise.shape[:2], -1, self.n_components)
+        solved = torch.linalg.solve_triangular(whiten, rows.mT, upper=False).mT
+        placed = (solved + mean.unsqueeze(-2)).view(noise.shape)
+        return placed if loose is None else torch.where(loose, noise, placed)
+
+    def whiten(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The noise that `place` would turn into z."""
+        return self._whiten(z, context)[0]
+
+    def _whiten(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean, whiten, log_det = self._moments(context)
+        rows = z.reshape(*z.shape[:2], -1, self.n_components)
+        noise = (rows - mean.unsqueeze(-2)) @ whiten.mT
+        return noise.view(z.shape), log_det.view(*log_det.shape, *(1,) * (z.ndim - 3))
+
+    def _moments(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (1, batch, k), whitening matrix (1, batch, k, k) and its log-determinant."""
+        if context is None:
+            raise ValueError("A conditional prior needs its context.")
+        k = self.n_components
+        mean, raw, below = self.network(context.unsqueeze(0)).split(
+            [k, k, k * (k - 1) // 2], dim=-1
+        )
+        log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+        whiten = torch.diag_embed((-log_scale).exp())
+        row, column = torch.tril_indices(k, k, offset=-1)
+        whiten[..., row, column] = below
+        return mean, whiten, -log_scale.sum(-1)
+
+
+Prior = StandardNormal | MixtureOfGaussians | VampPrior | ConditionalNormal | LayeredNormal
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:

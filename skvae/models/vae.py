@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.continuous import Gaussian
-from skvae.distributions.natural import LOG_TWO_PI, gaussian_experts
+from skvae.distributions.natural import LOG_TWO_PI, NaturalGaussian, gaussian_experts
+from skvae.models.context import Context, beside
 from skvae.models.linear import LinearVAE
 from skvae.models.priors import Prior, StandardNormal
 from skvae.models.start import DecoderStart
 from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
+from skvae.nn.user import UserNetwork
 
 # The encoder may narrow or widen the exact linear posterior by this many nats per dimension.
 LOG_SCALE_RANGE = 3.0
@@ -101,17 +103,13 @@ class Posterior:
         root = self.spread * self.log_scale.exp().unsqueeze(-2)
         return root @ root.mT
 
-    def take(self, rows: Tensor) -> Posterior:
-        """Posteriors of the rows (n_members, n)."""
-        member = torch.arange(len(rows))[:, None]
-        spread = None if self.spread is None else self.spread[member, rows]
-        return Posterior(
-            self.mean[member, rows],
-            spread,
-            self.half_log_det[member, rows],
-            self.move[member, rows],
-            self.log_scale[member, rows],
-        )
+    def shifted(self, move: Tensor, log_scale: Tensor) -> Posterior:
+        """The same family elsewhere: both (n_members, batch, k) are added to the encoder's."""
+        return replace(self, move=self.move + move, log_scale=self.log_scale + log_scale)
+
+    def moments(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations, both (n_members, batch, k); exact, without the noise."""
+        return self.centre, self.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """One draw from each posterior, shape (n_members, batch, k)."""
@@ -147,6 +145,11 @@ class VAE(nn.Module):
     n_extra_components : int, default=0
         Latent dimensions beyond those of the linear start, for the networks of a model without a
         density.
+    context : Context, optional
+        What the model is conditioned on, and how (Sohn et al. 2015).
+    encoder, decoder : torch.nn.Module, optional
+        A user's bodies in place of the residual networks, see `UserNetwork`. The encoder's takes
+        features and mask, the decoder's takes ``z``, the context after either.
     """
 
     loadings: Tensor
@@ -154,6 +157,7 @@ class VAE(nn.Module):
     noise_variance: Tensor
     frozen: Tensor
     floor: Tensor
+    context_loadings: Tensor | None
 
     def __init__(
         self,
@@ -168,11 +172,16 @@ class VAE(nn.Module):
         density: bool = True,
         n_fixed_scales: int = 0,
         n_extra_components: int = 0,
+        context: Context | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.n_members = n_members
         self.density = density
         self.prior: Prior = StandardNormal()
+        self.context = context or Context(0)
+        self.register_buffer("context_loadings", self.context.loadings)
         self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
@@ -183,7 +192,8 @@ class VAE(nn.Module):
             "noise_variance", torch.stack([linear.noise_variance for linear in linears])
         )
         weight = torch.stack([start.weight for start in starts])
-        weight = nn.functional.pad(weight, (0, 0, 0, n_extra_components))
+        own, given = weight.split([linears[0].n_components, self._n_decoded_context], dim=1)
+        weight = torch.cat([nn.functional.pad(own, (0, 0, 0, n_extra_components)), given], dim=1)
         self.weight = nn.Parameter(self.members(weight))
         self.bias = nn.Parameter(self.members(torch.stack([s.bias for s in starts])[:, None]))
         free = torch.stack([start.free for start in starts])
@@ -197,15 +207,44 @@ class VAE(nn.Module):
                 floor[group.free] = -math.inf if density else LOG_SCALE_FLOOR
         self.register_buffer("floor", floor)
         self.register_buffer("frozen", frozen)
-        self.encoder: MemberMLP | None = None
-        self.decoder: MemberMLP | None = None
+        self.encoder: MemberMLP | UserNetwork | None = None
+        self.decoder: MemberMLP | UserNetwork | None = None
         if hidden_layer_sizes:
-            n_features, k = self.loadings.shape[1], self.n_components
-            n_inputs = inputs.width(n_features) + linears[0].n_components
-            encoder_sizes = [n_inputs, *hidden_layer_sizes, 2 * k if density else k]
-            decoder_sizes = [k, *reversed(hidden_layer_sizes), likelihoods.n_driven]
-            self.encoder = MemberMLP(n_members, encoder_sizes, generator)
-            self.decoder = MemberMLP(n_members, decoder_sizes, generator)
+            sizes = tuple(hidden_layer_sizes)
+            self.encoder = self._make_encoder(sizes, encoder, generator)
+            self.decoder = self._make_decoder(sizes, decoder, generator)
+
+    @property
+    def _n_decoded_context(self) -> int:
+        return self.context.width if self.context.decoded else 0
+
+    def _make_encoder(
+        self, hidden: tuple[int, ...], body: nn.Module | None, generator: torch.Generator
+    ) -> MemberMLP | UserNetwork:
+        k = self.n_components
+        n_outputs = 2 * k if self.density else k
+        if body is not None:
+            return UserNetwork(body, self._example_rows(), n_outputs, "encoder")
+        return MemberMLP(self.n_members, [self._n_inputs, *hidden, n_outputs], generator)
+
+    def _make_decoder(
+        self, hidden: tuple[int, ...], body: nn.Module | None, generator: torch.Generator
+    ) -> MemberMLP | UserNetwork:
+        n_inputs, n_outputs = self.weight.shape[1], self.likelihoods.n_driven
+        if body is not None:
+            return UserNetwork(body, [torch.zeros(2, n_inputs)], n_outputs, "decoder")
+        return MemberMLP(self.n_members, [n_inputs, *reversed(hidden), n_outputs], generator)
+
+    @property
+    def _n_inputs(self) -> int:
+        """Numbers that the encoder's network sees of a row."""
+        n_features, k = self.loadings.shape[1:]
+        return self.inputs.width(n_features) + k + self.context.width
+
+    def _example_rows(self) -> tuple[Tensor, Tensor]:
+        """What a user's encoder is given, for two rows."""
+        zeros = torch.zeros(2, self.loadings.shape[1] + self.context.width)
+        return zeros, torch.ones_like(zeros)
 
     def members(self, replicas: Tensor) -> Tensor:
         """Repeat (n_replicas, ...) to (n_members, ...); member e gets replica e % n_replicas."""
@@ -220,7 +259,7 @@ class VAE(nn.Module):
     @property
     def network_weights(self) -> list[nn.Parameter]:
         """Matrices that weight decay pulls back towards the linear VAE."""
-        networks = [net for net in (self.encoder, self.decoder) if net is not None]
+        networks = [net for net in self.modules() if isinstance(net, MemberMLP | UserNetwork)]
         return [weight for net in networks for weight in net.weights]
 
     @property
@@ -229,18 +268,18 @@ class VAE(nn.Module):
         free = torch.maximum(self.free, self.floor)
         return torch.where(self.frozen, free.detach(), free)
 
-    def posterior(self, features: Tensor, observed: Tensor) -> Posterior:
+    def posterior(
+        self, features: Tensor, observed: Tensor, context: Tensor | None = None
+    ) -> Posterior:
         """Encode rows.
 
         Parameters
         ----------
         features : Tensor of shape (batch, q)
         observed : bool Tensor of shape (n_replicas or 1, batch, q)
+        context : Tensor of shape (batch, n_context), optional
         """
-        centred = features - self.mean[:, None]
-        base = gaussian_experts(
-            self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
-        )
+        base = self._linear_posterior(features, observed, context)
         # Computed first, because the mean is cheaper once the spread is known.
         spread = self.members(base.spread) if self.density else None
         half_log_det = self.members(0.5 * base.log_det_precision)
@@ -249,15 +288,48 @@ class VAE(nn.Module):
         if self.encoder is None:
             zero = torch.zeros_like(mean)
             return Posterior(mean, spread, half_log_det, zero, zero)
-        seen = self.inputs(features, observed).expand(self.mean.shape[0], -1, -1)
-        seen = torch.cat([seen, base.mean.clamp(-MEAN_CLIP, MEAN_CLIP)], dim=-1)
-        move = self.encoder(self.members(seen))
+        move = self._encode(features, observed, base.mean, context)
         if not self.density:
             move = self._unwhiten(base.cholesky, move)
             return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))
         move, raw = move.chunk(2, dim=-1)
         log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
         return Posterior(mean, spread, half_log_det, move, log_scale)
+
+    def _linear_posterior(
+        self, features: Tensor, observed: Tensor, context: Tensor | None
+    ) -> NaturalGaussian:
+        """Exact posterior of the linear VAE, batch shape (n_replicas, batch)."""
+        centred = features - self.mean[:, None]
+        if context is not None and self.context_loadings is not None:
+            centred = centred - context @ self.context_loadings
+        return gaussian_experts(
+            self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
+        )
+
+    def _encode(
+        self, features: Tensor, observed: Tensor, mean: Tensor, context: Tensor | None
+    ) -> Tensor:
+        """What the encoder's network says, (n_members, batch, n_outputs)."""
+        if isinstance(self.encoder, UserNetwork):
+            return self.encoder(*self._user_rows(features, observed, context))
+        assert self.encoder is not None
+        seen = self.inputs(features, observed).expand(self.mean.shape[0], -1, -1)
+        parts = [seen, mean.clamp(-MEAN_CLIP, MEAN_CLIP)]
+        if context is not None:
+            parts.append(context.expand(self.mean.shape[0], -1, -1))
+        return self.encoder(self.members(torch.cat(parts, dim=-1)))
+
+    @staticmethod
+    def _user_rows(
+        features: Tensor, observed: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What a user's encoder is given."""
+        row = features.where(observed[0], 0.0)
+        mask = observed[0].to(row.dtype).expand(row.shape)
+        if context is None:
+            return row, mask
+        return torch.cat([row, context], -1), torch.cat([mask, torch.ones_like(context)], -1)
 
     def _unwhiten(self, cholesky: Tensor, move: Tensor) -> Tensor:
         """``spread @ move`` without the spread; extra components have none and stay."""
@@ -268,17 +340,23 @@ class VAE(nn.Module):
         inner = solved.permute(3, 0, 1, 2).flatten(0, 1)
         return torch.cat([inner, move[..., k:]], dim=-1)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Driven parameters of every column, (n_members, ..., k) to (n_members, ..., n_driven)."""
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Driven parameters of every column, (n_members, ..., k) to (n_members, ..., n_driven).
+
+        A context (batch, n_context) belongs to the dimension after the members.
+        """
+        if self.context.decoded:
+            z = beside(z, context)
         flat = z.flatten(1, -2)
         driven = torch.baddbmm(self.bias, flat, self.weight)
         if self.decoder is not None:
-            driven = driven + self.decoder(flat)
+            own = flat[0] if isinstance(self.decoder, UserNetwork) else flat
+            driven = driven + self.decoder(own)
         return driven.unflatten(1, z.shape[1:-1])
 
-    def log_prior(self, z: Tensor) -> Tensor:
+    def log_prior(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """``log p(z)`` of (n_members, ..., k), shape (n_members, ...)."""
-        return self.prior.log_prob(z, self)
+        return self.prior.log_prob(z, self, context)
 
     def log_likelihood(self, driven: Tensor, targets: Tensor, observed: Tensor) -> Tensor:
         """``log p(x_j | z)`` by entry, zero where not observed.

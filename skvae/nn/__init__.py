@@ -2,5 +2,6 @@
 
 from skvae.nn.inputs import EncoderInputs, quantile_edges
 from skvae.nn.mlp import MemberMLP
+from skvae.nn.user import UserNetwork
 
-__all__ = ["EncoderInputs", "MemberMLP", "quantile_edges"]
+__all__ = ["EncoderInputs", "MemberMLP", "UserNetwork", "quantile_edges"]

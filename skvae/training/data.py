@@ -22,6 +22,7 @@ class Batch:
     visible : bool Tensor of shape (n_replicas, batch, p)
         Observed entries that are not held out for the replica.
     weight : Tensor of shape (batch,)
+    context : Tensor of shape (batch, n_context) or None
     """
 
     features: Tensor
@@ -29,6 +30,7 @@ class Batch:
     observed: Tensor
     visible: Tensor
     weight: Tensor
+    context: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,8 @@ class TrainingTable:
     feature_columns : LongTensor of shape (q,)
         Column that each feature belongs to.
     n_replicas : int
+    context : Tensor of shape (n, n_context) or None
+        What conditional models are given.
     """
 
     features: Tensor
@@ -56,6 +60,7 @@ class TrainingTable:
     weight: Tensor
     feature_columns: Tensor
     n_replicas: int
+    context: Tensor | None = None
 
     @property
     def n_rows(self) -> int:
@@ -66,7 +71,9 @@ class TrainingTable:
         """The given rows, by LongTensor."""
         observed, fold = self.observed[rows], self.fold[rows]
         visible = torch.stack([observed & (fold != r) for r in range(self.n_replicas)])
-        return Batch(self.features[rows], self.targets[rows], observed, visible, self.weight[rows])
+        context = None if self.context is None else self.context[rows]
+        weight = self.weight[rows]
+        return Batch(self.features[rows], self.targets[rows], observed, visible, weight, context)
 
     def on_features(self, mask: Tensor) -> Tensor:
         """A mask (..., p) over columns as one (..., q) over features."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.inference.ensemble import Table
 from skvae.inference.importance import importance_sample, noise_block
+from skvae.models.context import Context
+from skvae.models.hierarchical import HierarchicalVAE
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
-from skvae.models.priors import MixtureOfGaussians, Prior, StandardNormal, VampPrior
+from skvae.models.priors import (
+    ConditionalNormal,
+    MixtureOfGaussians,
+    Prior,
+    StandardNormal,
+    VampPrior,
+)
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, quantile_edges
@@ -27,6 +36,8 @@ ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
 MOST_VALIDATION_ROWS, VALIDATION_SAMPLES = 2000, 32
 # Entries that decide on the number of components.
 COMPONENT_FRACTION = 0.05
+# Precision per row of a normal prior on the linear effect of a context.
+CONTEXT_RIDGE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,13 @@ class DensitySettings:
     n_iter_no_change: int
     tol: float
     verbose: bool
+    conditioning: str = "decoder"
+    hierarchy: str = "markov"
+    inference: str = "top_down"
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    # Latent dimensions of several stochastic layers; the first has `n_components`.
+    layers: tuple[int, ...] = ()
 
 
 @dataclass
@@ -98,25 +116,72 @@ class DensityFitter:
 
     def _model(self, rows: Tensor) -> VAE:
         data, settings = self.data, self.settings
-        linear = self._linear(rows)
+        effect = self._context_effect(rows)
+        linear = self._linear(rows, effect)
+        # What the decoder is told acts like further latent dimensions.
+        told = (
+            linear
+            if effect is None
+            else replace(linear, loadings=torch.cat([linear.loadings, effect.mT], dim=1))
+        )
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
-        start = decoder_start(linear, self.likelihoods, data.specs, free)
+        start = decoder_start(told, self.likelihoods, data.specs, free)
+        width = 0 if data.context is None else data.context.shape[1]
+        by_prior = width if settings.conditioning in ("prior", "both") else 0
+        context = Context(width, effect is not None, None if effect is None else effect[None])
+        # Users' modules are theirs: what is trained is a copy.
+        encoder, decoder = copy.deepcopy(settings.encoder), copy.deepcopy(settings.decoder)
+        parts = (self.likelihoods, self._inputs(rows), settings.hidden_layer_sizes)
+        if settings.layers:
+            return HierarchicalVAE(
+                linear,
+                start,
+                *parts,
+                settings.layers,
+                self.generator,
+                skip=settings.hierarchy == "skip",
+                inference=settings.inference,
+                prior_context=by_prior,
+                context=context,
+                encoder=encoder,
+                decoder=decoder,
+            )
         model = VAE(
             [linear],
             [start],
-            self.likelihoods,
-            self._inputs(rows),
-            settings.hidden_layer_sizes,
+            *parts,
             1,
             self.generator,
+            context=context,
+            encoder=encoder,
+            decoder=decoder,
         )
-        model.prior = self._prior(model, rows)
+        model.prior = self._prior(model, rows, by_prior)
         return model
 
-    def _linear(self, rows: Tensor) -> LinearVAE:
+    def _context_effect(self, rows: Tensor) -> Tensor | None:
+        """Linear effect of the context on the features, (n_context, q), if the decoder sees it."""
+        data = self.data
+        if data.context is None or self.settings.conditioning == "prior":
+            return None
+        some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
+        observed = data.observed[some].index_select(1, data.feature_columns)
+        x = data.features[some].where(observed, 0.0).double()
+        c = torch.cat([data.context[some].double(), torch.ones(len(some), 1).double()], dim=1)
+        penalty = CONTEXT_RIDGE * len(some) * torch.eye(c.shape[1], dtype=c.dtype)
+        penalty[-1, -1] = 1e-8 * len(some)
+        effect = c.new_zeros(c.shape[1], x.shape[1])
+        for j in range(x.shape[1]):  # every column over the rows that have it
+            seen = c * observed[:, j, None]
+            effect[:, j] = torch.linalg.solve(seen.mT @ c + penalty, seen.mT @ x[:, j])
+        return effect[:-1].float()
+
+    def _linear(self, rows: Tensor, effect: Tensor | None) -> LinearVAE:
         data, settings = self.data, self.settings
         some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
         x = data.features[some].double()
+        if effect is not None and data.context is not None:
+            x = x - data.context[some].double() @ effect.double()
         observed = data.observed[some].index_select(1, data.feature_columns)
         weight = data.weight[some].double()
         k = settings.n_components
@@ -129,7 +194,7 @@ class DensityFitter:
             k, self.report.component_scores = choose_n_components(
                 x, observed, held_out, candidates, sample_weight=weight
             )
-        self.report.n_components = k
+        self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.
         alone = not settings.hidden_layer_sizes
         linear = fit_linear_vae(
@@ -153,17 +218,23 @@ class DensityFitter:
         n_bins = min(max(ENCODED_INPUTS // data.features.shape[1], MIN_BINS), MAX_BINS)
         return EncoderInputs(*quantile_edges(data.features[rows], seen, n_bins))
 
-    def _prior(self, model: VAE, rows: Tensor) -> Prior:
+    def _prior(self, model: VAE, rows: Tensor, n_context: int) -> Prior:
         settings, data = self.settings, self.data
+        if n_context:
+            return ConditionalNormal(
+                n_context, model.n_components, settings.hidden_layer_sizes, self.generator
+            )
         if settings.prior == "normal":
             return StandardNormal()
         chosen = rows[torch.randperm(len(rows), generator=self.generator)[: settings.n_mixture]]
         observed = data.observed[chosen].index_select(1, data.feature_columns)
+        context = None if data.context is None else data.context[chosen]
         if settings.prior == "vamp":
             # Holes are filled with the mean: pseudo-rows are whole.
-            return VampPrior(data.features[chosen].where(observed, 0.0))
+            return VampPrior(data.features[chosen].where(observed, 0.0), context)
         with torch.no_grad():
-            centres = model.posterior(data.features[chosen], observed.unsqueeze(0)).centre
+            seen = observed.unsqueeze(0)
+            centres = model.posterior(data.features[chosen], seen, context).centre
         return MixtureOfGaussians(centres)
 
     # Training -------------------------------------------------------------------------------
@@ -178,6 +249,7 @@ class DensityFitter:
             data.weight[rows],
             data.feature_columns,
             1,
+            None if data.context is None else data.context[rows],
         )
         bound = ImportanceWeightedBound(
             settings.n_importance_samples, settings.beta, settings.free_bits
@@ -190,6 +262,7 @@ class DensityFitter:
                 data.targets[held_out],
                 data.observed[held_out],
                 data.feature_columns,
+                None if data.context is None else data.context[held_out],
             )
             noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
             validate = HeldOutBound(part, data.weight[held_out], noise, settings.beta)
@@ -250,5 +323,6 @@ class HeldOutBound:
             observed_features,
             self.noise,
             self.beta,
+            self.table.context,
         )
         return (sample.log_prob * self.weight).mean(1).float()

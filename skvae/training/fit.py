@@ -76,6 +76,8 @@ class Tensors:
     specs : sequence of FeatureSpec
     slope, intercept : Tensor of shape (p,)
         From generative to regression units.
+    context : Tensor of shape (n, n_context) or None
+        Standardised features of what is given rather than modelled.
     """
 
     features: Tensor
@@ -89,6 +91,7 @@ class Tensors:
     specs: tuple[FeatureSpec, ...]
     slope: Tensor
     intercept: Tensor
+    context: Tensor | None = None
 
 
 @dataclass

@@ -99,7 +99,7 @@ def train(
     history = History()
     interval = max(1, settings.max_iter // settings.n_validations)
     if validate is not None:
-        keeper.update(validate(model))  # the linear start itself may be the best there is
+        keeper.update(_score(validate, model))  # the linear start may be the best there is
     rows = _row_stream(table.n_rows, settings.batch_size, generator)
     total = 0.0
     for step in range(1, settings.max_iter + 1):
@@ -124,7 +124,7 @@ def train(
                 print(f"[skvae] step {step}/{settings.max_iter} loss {history.loss[-1]:.4f}")
             if validate is None:
                 continue
-            scores = validate(model)
+            scores = _score(validate, model)
             history.scores.append(scores.tolist())
             keeper.update(scores)
             # At its peak the learning rate often spoils what its descent then improves.
@@ -134,6 +134,13 @@ def train(
     if validate is not None or history.recovered:
         keeper.restore()
     return history
+
+
+def _score(validate: Callable[[VAE], Tensor], model: VAE) -> Tensor:
+    model.eval()  # users' modules may drop units or count batches
+    scores = validate(model)
+    model.train()
+    return scores
 
 
 def _optimizer(
@@ -174,9 +181,11 @@ class _BestStates:
 
     def __init__(self, model: VAE, tol: float) -> None:
         self.model, self.tol = model, tol
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        # Modules of users have no dimension of members, but buffers that training changes.
+        whole = model.n_members == 1
+        self.tensors = list(model.state_dict().values() if whole else _trained(model))
         self.best = torch.full((model.n_members,), -math.inf)
-        self.states = [p.detach().clone() for p in self.parameters]
+        self.states = [tensor.detach().clone() for tensor in self.tensors]
         self.stalled = 0
 
     @torch.no_grad()
@@ -184,10 +193,19 @@ class _BestStates:
         better = scores > self.best  # false for NaN
         self.stalled = 0 if (scores > self.best + self.tol).any() else self.stalled + 1
         self.best = torch.where(better, scores, self.best)
-        for state, parameter in zip(self.states, self.parameters, strict=True):
-            state[better] = parameter[better]
+        if not better.any():
+            return
+        for state, tensor in zip(self.states, self.tensors, strict=True):
+            if self.model.n_members == 1:
+                state.copy_(tensor)
+            else:
+                state[better] = tensor[better]
 
     @torch.no_grad()
     def restore(self) -> None:
-        for state, parameter in zip(self.states, self.parameters, strict=True):
-            parameter.copy_(state)
+        for state, tensor in zip(self.states, self.tensors, strict=True):
+            tensor.copy_(state)
+
+
+def _trained(model: VAE) -> list[Tensor]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -50,6 +50,7 @@ class ImportanceWeightedBound:
             table.on_features(batch.visible),
             noise,
             self.beta,
+            batch.context,
         )
         bound = torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
         if not self.free_bits:

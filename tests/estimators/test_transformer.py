@@ -285,7 +285,7 @@ def test_walks_start_and_end_where_they_should(mixed, method):
 
 
 def test_spherical_walks_keep_their_radius():
-    from skvae.estimators.transformer import _spherical
+    from skvae.estimators._walks import _spherical
 
     rng = np.random.default_rng(0)
     start, end = rng.normal(size=(2, 5, 3))
