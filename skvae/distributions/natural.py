@@ -218,8 +218,15 @@ def gaussian_experts(
     Returns
     -------
     NaturalGaussian over (..., k)
+        Rows that all have the same mask share one precision, of shape (..., 1, k, k).
     """
     n_components = loadings.shape[-1]
+    if (
+        observed.ndim > 1
+        and observed.shape[-2] > 1
+        and bool((observed == observed[..., :1, :]).all())
+    ):
+        observed = observed[..., :1, :]
     root = noise_variance.rsqrt()
     scaled = loadings * root.unsqueeze(-1)
     # A row's precision is the sum of its observed columns' outer products: one matrix product

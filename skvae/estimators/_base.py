@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -30,6 +28,7 @@ from skvae.distributions import (
 )
 from skvae.estimators._prediction import TablePredictor, scaled_table
 from skvae.inference.calibration import ErrorCalibration
+from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
 from skvae.tabular.scaling import TableScaler
 from skvae.tabular.table import as_table
@@ -139,7 +138,7 @@ class BaseVAE(BaseEstimator):
 
     def _fit_ensemble(self, X: Any, weight: np.ndarray) -> None:
         """Fit on the encoded table and calibrate by what was held out."""
-        with torch_defaults():
+        with torch_defaults(grad=True):
             self._fit_tensors(X, weight)
 
     def _fit_tensors(self, X: Any, weight: np.ndarray) -> None:
@@ -239,18 +238,6 @@ class BaseVAE(BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
-
-
-@contextmanager
-def torch_defaults() -> Iterator[None]:
-    """Single precision on the CPU with gradients, whatever the user's session is set to."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 def hidden_sizes(sizes: Any, n_rows: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from skvae.estimators._prediction import scaled_table, within_domain
 from skvae.inference import Table, importance_sample, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.importance import ImportanceSample
+from skvae.inference.session import torch_defaults
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
 from skvae.models.priors import ConditionalNormal
@@ -79,12 +80,12 @@ class LatentModel:
 
     # Latents --------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @torch_defaults()
     def posterior(self, part: Table) -> Posterior | LayeredPosterior:
         """``q(z | x_o)`` of the rows of a table."""
         return self.model.posterior(part.features, part.masks[1], part.context)
 
-    @torch.no_grad()
+    @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
         noise = noise_block(MOMENT_SAMPLES, self.model.n_components, self.seed)
@@ -97,7 +98,7 @@ class LatentModel:
             torch.cat(deviations, dim=1)[0].double().numpy(),
         )
 
-    @torch.no_grad()
+    @torch_defaults()
     def decode(self, z: np.ndarray, context: Tensor | None = None) -> np.ndarray:
         """Means and most probable codes given latents (n, k), shape (n, p)."""
         parts = [
@@ -106,7 +107,7 @@ class LatentModel:
         ]
         return self._raw(torch.cat(parts))
 
-    @torch.no_grad()
+    @torch_defaults()
     def transfer(self, z: np.ndarray, old: Tensor | None, new: Tensor | None) -> np.ndarray:
         """The latents (n, k) that stand under a new context where `z` stands under the old one."""
         prior = self.model.prior
@@ -117,7 +118,7 @@ class LatentModel:
 
     # Draws ----------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @torch_defaults()
     def sample(
         self, z: Tensor, generator: torch.Generator, context: Tensor | None = None
     ) -> np.ndarray:
@@ -136,6 +137,7 @@ class LatentModel:
 
     # Densities ------------------------------------------------------------------------------
 
+    @torch_defaults()
     def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
         jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
@@ -149,6 +151,7 @@ class LatentModel:
         scores = torch.cat(list(parts), dim=1)[0].numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
+    @torch_defaults()
     def effective_sample_size(self, rows: Rows, n_samples: int) -> np.ndarray:
         """Of importance sampling, shape (n,)."""
         parts = self.samples(rows, n_samples)
@@ -170,7 +173,7 @@ class LatentModel:
                 context=part.context,
             )
 
-    @torch.no_grad()
+    @torch_defaults()
     def layer_divergences(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``KL(q || p)`` of every stochastic layer given the layers before it, (n, n_layers).
 

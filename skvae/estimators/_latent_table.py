@@ -14,6 +14,7 @@ from skvae.estimators._base import BaseVAE
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table
+from skvae.inference.session import torch_defaults
 from skvae.tabular import Column
 
 
@@ -276,7 +277,7 @@ class LatentTable(BaseVAE):
         else:
             given = self._given(condition, n, "n_samples is")
         context = self._context(given)
-        with torch.no_grad():
+        with torch_defaults():
             if source == "prior":
                 z = model.prior.sample(n, model, generator, context)
             else:

@@ -15,10 +15,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from skvae.estimators._base import BaseVAE, hidden_sizes, torch_defaults
+from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._walks import LatentWalks
+from skvae.inference.session import torch_defaults
 from skvae.training.density import DensityFitter, DensityReport, DensitySettings
 
 # Training rows that are kept, for draws from the average of their posteriors.
@@ -52,7 +53,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         Samples of the training bound: 1 is the ELBO, more the IWAE [2]_.
     beta : float, default=1.0
         Weight of the divergence from the prior [3]_: 0 is an autoencoder, below 1 reconstructs
-        more sharply, above 1 compresses more.
+        more sharply, above 1 compresses more. Unless it is 1, the bound is the ELBO.
     free_bits : float, default=0.0
         With one importance sample: nats per latent dimension that cost nothing.
     kl_warmup : float, default=0.0
@@ -262,7 +263,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._hidden = hidden_sizes(self.hidden_layer_sizes, len(weight))
         self._layers = stochastic_layers(self.n_components)
         self._check_combinations()
-        with torch_defaults():
+        with torch_defaults(grad=True):
             self._fit_model(X, weight)
         return self
 

@@ -40,9 +40,8 @@ class LayeredNormal(nn.Module):
     """``p(z_L | c) p(z_{L-1} | z_L, c) ... p(z_1 | z_2, c)``, every factor a diagonal Gaussian.
 
     Means and scales are networks of what lies above and of the context. They start near zero,
-    that is, with all layers about standard normal. One layer with a context is the prior of a conditional
-    VAE (Sohn et al. 2015); several without are a hierarchical one (Rezende et al. 2014). For
-    models with one member.
+    that is, with all layers about standard normal. Several layers are the prior of a hierarchical
+    VAE (Rezende et al. 2014). For models with one member.
 
     Parameters
     ----------

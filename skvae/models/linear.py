@@ -149,11 +149,19 @@ def _maximise(
     k = posterior.shift.shape[-1]
     # Moments of (z, 1) under each row's posterior.
     first = torch.cat([posterior.mean, torch.ones_like(x[:, :1])], dim=1)
-    second = first.unsqueeze(-1) * first.unsqueeze(-2)
-    second[:, :k, :k] += posterior.covariance
     mask = observed.to(x.dtype) * weight.unsqueeze(-1)
-    gram = (mask.mT @ second.flatten(1)).unflatten(1, (k + 1, k + 1))
     cross = (x * mask).mT @ first
+    if posterior.precision.shape[0] == 1 and bool(observed.all()):
+        # Complete rows share their covariance, and all columns regress on the same moments.
+        total = first.mT @ (first * weight.unsqueeze(-1))
+        total[:k, :k] += posterior.covariance[0] * weight.sum()
+        gram = total.expand(d, k + 1, k + 1)
+        aggregated = total[:k, :k] / n
+    else:
+        second = first.unsqueeze(-1) * first.unsqueeze(-2)
+        second[:, :k, :k] += posterior.covariance
+        gram = (mask.mT @ second.flatten(1)).unflatten(1, (k + 1, k + 1))
+        aggregated = (second[:, :k, :k] * weight[:, None, None]).mean(0)
     penalty = torch.full((k + 1,), ridge * n, dtype=x.dtype, device=x.device)
     penalty[k] = 1e-8
     solution = torch.linalg.solve(gram + torch.diag(penalty), cross)
@@ -163,7 +171,6 @@ def _maximise(
     if isotropic:
         residual, count = residual.sum().expand(d), count.sum().expand(d)
     noise = (residual / count.clamp(min=1e-12)).clamp(min=noise_floor)
-    aggregated = (second[:, :k, :k] * weight[:, None, None]).mean(0)
     loadings = solution[:, :k] @ torch.linalg.cholesky(aggregated)
     return LinearVAE(loadings, solution[:, k], noise)
 

@@ -7,6 +7,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skvae.distributions.base import Likelihood
+from skvae.models.start import FeatureSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """A training table as tensors.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, q)
+    targets, regression_targets : Tensor of shape (n, p)
+    observed : bool Tensor of shape (n, p)
+    weight : Tensor of shape (n,)
+    feature_columns : LongTensor of shape (q,)
+    likelihoods, regression_likelihoods : sequence of Likelihood
+        One per column, for the two kinds of targets.
+    specs : sequence of FeatureSpec
+    slope, intercept : Tensor of shape (p,)
+        From generative to regression units.
+    context : Tensor of shape (n, n_context) or None
+        Standardised features of what is given rather than modelled.
+    """
+
+    features: Tensor
+    targets: Tensor
+    regression_targets: Tensor
+    observed: Tensor
+    weight: Tensor
+    feature_columns: Tensor
+    likelihoods: tuple[Likelihood, ...]
+    regression_likelihoods: tuple[Likelihood, ...]
+    specs: tuple[FeatureSpec, ...]
+    slope: Tensor
+    intercept: Tensor
+    context: Tensor | None = None
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -26,8 +26,8 @@ from skvae.models.priors import (
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, quantile_edges
-from skvae.training.data import Batch, TrainingTable, hold_out
-from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS, Tensors
+from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
+from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound
 
@@ -36,6 +36,8 @@ ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
 MOST_VALIDATION_ROWS, VALIDATION_SAMPLES = 2000, 32
 # Entries that decide on the number of components.
 COMPONENT_FRACTION = 0.05
+# The linear start is good enough when a round adds less than this, in nats per row and column.
+START_TOL = 1e-4
 # Precision per row of a normal prior on the linear effect of a context.
 CONTEXT_RIDGE = 1e-2
 
@@ -204,7 +206,7 @@ class DensityFitter:
             sample_weight=weight,
             isotropic=settings.isotropic,
             max_iter=2000 if alone else 200,
-            tol=1e-7 if alone else 1e-3,
+            tol=1e-7 if alone else START_TOL * x.shape[1],
             ridge=1e-6 if alone else 1e-3,
         )
         self.report.n_linear_iter = linear.n_iter
@@ -325,4 +327,5 @@ class HeldOutBound:
             self.beta,
             self.table.context,
         )
-        return (sample.log_prob * self.weight).mean(1).float()
+        each = sample.log_prob if self.beta == 1 else sample.log_weights.double().mean(-1)
+        return (each * self.weight).mean(1).float()

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae.distributions.base import Likelihood
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.finite import FiniteLikelihood
 from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Source, Table
@@ -18,10 +17,10 @@ from skvae.inference.importance import noise_block
 from skvae.inference.neighbours import LocalSource
 from skvae.inference.stacking import stack_weights
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
-from skvae.models.start import FeatureSpec, decoder_start
+from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, quantile_edges
-from skvae.training.data import TrainingTable, hold_out
+from skvae.training.data import Tensors, TrainingTable, hold_out
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
 from skvae.training.validation import HeldOutError, HeldOutLikelihood
@@ -58,40 +57,6 @@ class FitSettings:
     early_stopping: bool = True
     verbose: bool = False
     n_posterior_samples: int = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Tensors:
-    """A training table as tensors.
-
-    Attributes
-    ----------
-    features : Tensor of shape (n, q)
-    targets, regression_targets : Tensor of shape (n, p)
-    observed : bool Tensor of shape (n, p)
-    weight : Tensor of shape (n,)
-    feature_columns : LongTensor of shape (q,)
-    likelihoods, regression_likelihoods : sequence of Likelihood
-        One per column, for the two kinds of targets.
-    specs : sequence of FeatureSpec
-    slope, intercept : Tensor of shape (p,)
-        From generative to regression units.
-    context : Tensor of shape (n, n_context) or None
-        Standardised features of what is given rather than modelled.
-    """
-
-    features: Tensor
-    targets: Tensor
-    regression_targets: Tensor
-    observed: Tensor
-    weight: Tensor
-    feature_columns: Tensor
-    likelihoods: tuple[Likelihood, ...]
-    regression_likelihoods: tuple[Likelihood, ...]
-    specs: tuple[FeatureSpec, ...]
-    slope: Tensor
-    intercept: Tensor
-    context: Tensor | None = None
 
 
 @dataclass

@@ -133,6 +133,7 @@ def train(
                 break
     if validate is not None or history.recovered:
         keeper.restore()
+    model.zero_grad(set_to_none=True)
     return history
 
 

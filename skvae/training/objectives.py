@@ -27,7 +27,8 @@ class ImportanceWeightedBound:
     ----------
     n_samples : int
     beta : float
-        Weight of the divergence (Higgins et al. 2017).
+        Weight of the divergence (Higgins et al. 2017); unless it is 1, the bound is the ELBO,
+        averaged over the samples.
     free_bits : float
         With one sample: a batch's mean divergence counts as no less than so many nats per latent
         dimension (Kingma et al. 2016), so that none is saved by giving dimensions up.
@@ -52,7 +53,12 @@ class ImportanceWeightedBound:
             self.beta,
             batch.context,
         )
-        bound = torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
+        if self.beta == 1:
+            bound = torch.logsumexp(sample.log_weights, -1) - math.log(self.n_samples)
+        else:
+            # Only the ELBO has a divergence to weigh: in the tighter bound a weight on it would
+            # reward posteriors that are wider than the prior.
+            bound = sample.log_weights.mean(-1)
         if not self.free_bits:
             return bound
         least = self.free_bits * model.n_components
