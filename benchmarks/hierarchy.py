@@ -26,10 +26,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 DIGITS: dict[str, dict[str, Any]] = {
     "one layer, 16": {"n_components": 16},
-    "one layer, 24": {"n_components": 24},
     "two, top_down": {"n_components": (16, 8), "inference": "top_down"},
     "two, bottom_up": {"n_components": (16, 8), "inference": "bottom_up"},
-    "two, both": {"n_components": (16, 8), "inference": "both"},
 }
 
 

@@ -32,9 +32,11 @@ class HierarchicalVAE(VAE):
     - bottom up, ``q(z_1 | x) q(z_2 | z_1) ...`` (Burda et al. 2016);
     - top down, ``q(z_L | x) ... q(z_1 | z_2, x)`` from one pass over the row (Kingma et al. 2016,
       Child 2021);
-    - or in both directions: experts on every layer, found from the row, times the prior that the
-      layer above gives (Soenderby et al. 2016). On the first layer the experts are the linear
-      VAE's observed columns, so that with a linear decoder the posterior given ``z_2`` is exact.
+    - or in both directions: experts on every layer, found from the row alone, times the prior
+      that the layer above gives (Soenderby et al. 2016).
+
+    Whatever goes down starts on the first layer at the product of the linear VAE's observed
+    columns and the prior from above, which is exact for a linear decoder.
 
     Parameters
     ----------
@@ -222,9 +224,9 @@ class LayeredPosterior:
     def _first(
         self, move: Tensor, log_scale: Tensor, parts: Sequence[Tensor], noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The first layer: moved within the linear posterior, under the prior from above or not."""
+        """The first layer, moved within the linear posterior under the prior from above."""
         base = NaturalGaussian(self.base.precision.unsqueeze(-3), self.base.shift.unsqueeze(-2))
-        if self.model.inference == "both":
+        if self.model.inference != "bottom_up":
             mean, prior_scale = self._prior(0, parts)
             precision = (-2 * prior_scale).exp()
             # The linear posterior counts a standard normal prior: that one is replaced.
