@@ -16,6 +16,7 @@ from typing import Any
 
 from imputation import limit_threads
 
+TRIAL_STEPS = 300
 # Published with these networks, on images binarised anew in every pass.
 PUBLISHED = "published, one layer: VAE 86.8, IWAE with 50 samples 84.8 (Burda et al. 2016)"
 
@@ -26,6 +27,7 @@ def main() -> None:
     add("--data", type=Path, required=True, help="folder with mnist/mnist.npz")
     add("--models", default="1x1,1x8,2x1,2x8", help="LAYERSxSAMPLES, separated by commas")
     add("--minutes", type=float, default=5.0, help="of training for each model")
+    add("--max-iter", type=int, help="steps for each model, instead of the minutes")
     add("--rows", type=int, default=60_000, help="training images")
     add("--test-rows", type=int, default=10_000, help="test images, the first ones")
     add("--test-samples", type=int, default=5000, help="of z for each test image")
@@ -70,11 +72,11 @@ def image_keys(file: Any) -> tuple[str, str]:
 
 
 def run(train: Any, test: Any, layers: int, n_samples: int, args: Any) -> dict[str, Any]:
-    """Fit for about so many minutes; the number of steps comes from a short trial."""
-    trial_steps = 100
-    seconds = [timed_fit(train, layers, n_samples, steps, args)[0] for steps in (1, trial_steps)]
-    per_step = (seconds[1] - seconds[0]) / (trial_steps - 1)
-    steps = max(1, int((60 * args.minutes - seconds[0]) / per_step))
+    """Fit for so many steps, or for about so many minutes by a short trial."""
+    steps = args.max_iter
+    if steps is None:
+        one, many = (timed_fit(train, layers, n_samples, n, args)[0] for n in (1, 1 + TRIAL_STEPS))
+        steps = max(1, int((60 * args.minutes - one) * TRIAL_STEPS / (many - one)))
     fit_seconds, model = timed_fit(train, layers, n_samples, steps, args)
     start = time.perf_counter()
     log_prob = model.score_samples(test, n_samples=args.test_samples)
@@ -85,7 +87,7 @@ def run(train: Any, test: Any, layers: int, n_samples: int, args: Any) -> dict[s
         "divergences": model.layer_divergences_.round(2).tolist(),
         "n_iter": int(model.n_iter_),
         "passes": round(model.n_iter_ * args.batch_size / len(train), 1),
-        "ms_per_iter": round(1000 * per_step, 2),
+        "ms_per_iter": round(1000 * fit_seconds / model.n_iter_, 1),
         "fit_seconds": round(fit_seconds, 1),
         "score_seconds": round(time.perf_counter() - start, 1),
         "pixels": int(train.any(0).sum()),
@@ -100,7 +102,7 @@ def timed_fit(train: Any, layers: int, n_samples: int, steps: int, args: Any) ->
         hidden_layer_sizes=(200, 200),
         n_importance_samples=n_samples,
         alpha=0.0,
-        learning_rate_init=2e-3,
+        learning_rate_init=3e-3,
         batch_size=args.batch_size,
         max_iter=steps,
         validation_fraction=0.02,

@@ -251,6 +251,19 @@ def hidden_sizes(sizes: Any, n_rows: int) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def stochastic_layers(n_components: Any) -> tuple[int, ...]:
+    """Latent dimensions of several layers; empty for a single one."""
+    if n_components is None or isinstance(n_components, str | Integral):
+        return ()
+    sizes = tuple(n_components)
+    if len(sizes) < 2 or not all(isinstance(s, Integral) and s > 0 for s in sizes):
+        raise ValueError(
+            "n_components must be a positive integer, or two or more of them for several "
+            f"stochastic layers, got {n_components!r}."
+        )
+    return tuple(int(size) for size in sizes)
+
+
 def _auto_steps(n_rows: int) -> int:
     """Few steps for few rows; beyond 2,000 more, because there is more to learn."""
     if n_rows <= 2000:

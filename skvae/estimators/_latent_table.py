@@ -93,19 +93,6 @@ class LatentTable(BaseVAE):
 
     # Latents --------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Posterior means ``E[z | x_o]``.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples, n_components)
-        """
-        return self.posterior(X)[0]
-
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of ``q(z | x_o)``, wider where more is missing.
 
@@ -139,7 +126,7 @@ class LatentTable(BaseVAE):
         return self._decode(self._latent.decode(Z, self._context(given)), given)
 
     def reconstruct(self, X: Any) -> Any:
-        """`inverse_transform` of `transform`, under the index of `X`.
+        """`inverse_transform` of the posterior means, under the index of `X`.
 
         Parameters
         ----------

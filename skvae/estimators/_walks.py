@@ -46,7 +46,7 @@ class LatentWalks(LatentTable):
         if not isinstance(n_steps, Integral) or n_steps < 2:
             raise ValueError(f"n_steps must be an integer of at least 2, got {n_steps!r}.")
         first = self._rows(X_start)
-        start, end = self._latent.moments(first)[0], self.transform(X_end)
+        start, end = self._latent.moments(first)[0], self.posterior(X_end)[0]
         if len(start) != len(end):
             raise ValueError(
                 f"X_start and X_end must have as many rows, got {len(start)} and {len(end)}."
@@ -74,7 +74,7 @@ class LatentWalks(LatentTable):
         -------
         ndarray of shape (n_components,)
         """
-        z = self.transform(X)
+        z = self.posterior(X)[0]
         labels = np.asarray(labels)
         if labels.shape != (len(z),):
             raise ValueError(f"labels must have shape ({len(z)},), got {labels.shape}.")

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from skvae.estimators._base import BaseVAE, hidden_sizes
+from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._walks import LatentWalks
@@ -349,6 +349,19 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
                 stacklevel=5,
             )
 
+    def transform(self, X: Any) -> np.ndarray:
+        """Posterior means ``E[z | x_o]``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_components)
+        """
+        return self.posterior(X)[0]
+
     def _chosen_likelihoods(self) -> dict[str, str]:
         first = "heteroscedastic" if self._hidden else "gaussian"
         return {**super()._chosen_likelihoods(), "continuous": first}
@@ -384,16 +397,3 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             encoder=self.encoder,
             decoder=self.decoder,
         )
-
-
-def stochastic_layers(n_components: Any) -> tuple[int, ...]:
-    """Latent dimensions of several layers; empty for a single one."""
-    if n_components is None or isinstance(n_components, str | Integral):
-        return ()
-    sizes = tuple(n_components)
-    if len(sizes) < 2 or not all(isinstance(s, Integral) and s > 0 for s in sizes):
-        raise ValueError(
-            "n_components must be a positive integer, or two or more of them for several "
-            f"stochastic layers, got {n_components!r}."
-        )
-    return tuple(int(size) for size in sizes)

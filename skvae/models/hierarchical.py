@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.natural import LOG_TWO_PI, NaturalGaussian
 from skvae.models.context import beside
 from skvae.models.layers import LOG_SCALE_RANGE, SMALL_START, LayeredNormal
 from skvae.models.linear import LinearVAE
+from skvae.models.start import DecoderStart
 from skvae.models.vae import VAE
+from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
 from skvae.nn.user import UserNetwork
 
@@ -59,9 +62,9 @@ class HierarchicalVAE(VAE):
     def __init__(
         self,
         linear: LinearVAE,
-        start: Any,
-        likelihoods: Any,
-        inputs: Any,
+        start: DecoderStart,
+        likelihoods: ColumnLikelihoods,
+        inputs: EncoderInputs,
         hidden_layer_sizes: Sequence[int],
         sizes: Sequence[int],
         generator: torch.Generator,
@@ -102,7 +105,7 @@ class HierarchicalVAE(VAE):
         self, hidden: tuple[int, ...], body: nn.Module | None, generator: torch.Generator
     ) -> MemberMLP | UserNetwork:
         if body is not None:
-            return UserNetwork(body, self._example_rows(), 1, "encoder")
+            return UserNetwork(body, self._example_rows(), 0, "encoder")  # heads come on top
         return MemberMLP(1, [self._n_inputs, *hidden], generator, hidden_output=True)
 
     def _head_width(self, layer: int, code: int) -> int:
