@@ -18,7 +18,7 @@ N_DRAWS = 200  # per label
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--n-components", type=int, default=16)
+    parser.add_argument("--n-components", type=int, default=24)
     args = parser.parse_args()
     limit_threads(1)
 

@@ -25,9 +25,8 @@ def show(ax: plt.Axes, rows: np.ndarray, n_columns: int, title: str) -> None:
     """Images of 8 x 8 side by side, row after row."""
     images = np.asarray(rows, dtype=float)[:, :64].reshape(-1, n_columns, 8, 8)
     framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=8)
-    ax.imshow(
-        np.concatenate([np.concatenate(list(line), axis=1) for line in framed]), cmap="gray_r"
-    )
+    whole = np.concatenate([np.concatenate(list(line), axis=1) for line in framed])
+    ax.imshow(whole, cmap="gray_r", vmin=0, vmax=16)
     ax.set(title=title, xticks=[], yticks=[])
 
 
@@ -53,7 +52,7 @@ def main() -> None:
     print("\nshare of new digits that the classifier takes for the label they were given")
     for form in FORMS:
         given[form] = VAETransformer(
-            16,
+            24,
             condition_on=[64],
             conditioning=form,
             column_types={64: "categorical"},
