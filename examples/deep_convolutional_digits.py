@@ -3,6 +3,9 @@
 Three stochastic layers live on grids of 4 x 4, 2 x 2 and 1 x 1. The decoder goes down from the
 coarsest: nearest-neighbour upsampling, add the next layer's latents, convolve (Child 2021). The
 library adds the heads, the priors between the layers, the bound and scikit-learn's interface.
+
+On so few and so small images the finest grid does nearly all of the work and dense networks do as
+well: the divergences that are printed by layer say so.
 """
 
 import argparse
@@ -117,8 +120,8 @@ def main() -> None:
         "new digits": deep.sample(100, random_state=0),
     }
     for ax, (title, images) in zip(axes, rows.items(), strict=True):
-        grid = np.asarray(images).reshape(10, 10, 8, 8).transpose(0, 2, 1, 3).reshape(80, 80)
-        ax.imshow(grid, cmap="gray_r", vmin=0, vmax=16)
+        grid = np.pad(images.reshape(10, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        ax.imshow(grid.transpose(0, 2, 1, 3).reshape(100, 100), cmap="gray_r", vmin=0, vmax=16)
         ax.set(title=title, xticks=[], yticks=[])
     figure.savefig(args.out, dpi=110)
     print(f"picture in {args.out}")
