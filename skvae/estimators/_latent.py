@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from skvae.estimators._prediction import scaled_table, within_domain
 from skvae.inference import Table, importance_sample, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
-from skvae.inference.importance import ImportanceSample
+from skvae.inference.importance import ImportanceSample, defensive_sample
 from skvae.inference.session import torch_defaults
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
@@ -22,6 +22,8 @@ from skvae.models.vae import VAE, Posterior
 from skvae.tabular.scaling import TableScaler
 
 ENCODED_AT_ONCE = 8192
+# One in so many samples of a log-density comes from the prior.
+PRIOR_SHARE = 4
 # Samples of z that the moments of several stochastic layers are taken over.
 MOMENT_SAMPLES = 64
 
@@ -143,23 +145,22 @@ class LatentModel:
         jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
         if method == "prior":
             parts = self._by_prior(rows, n_samples)
+        elif method == "elbo":
+            parts = (s.log_weights.double().mean(-1) for s in self.samples(rows, n_samples))
         else:
-            parts = (
-                s.log_prob if method == "importance" else s.log_weights.double().mean(-1)
-                for s in self.samples(rows, n_samples)
-            )
+            parts = (s.log_prob for s in self._defensive_samples(rows, n_samples))
         scores = torch.cat(list(parts), dim=1)[0].numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
     @torch_defaults()
     def effective_sample_size(self, rows: Rows, n_samples: int) -> np.ndarray:
         """Of importance sampling, shape (n,)."""
-        parts = self.samples(rows, n_samples)
+        parts = self._defensive_samples(rows, n_samples)
         return torch.cat([s.effective_sample_size for s in parts], dim=1)[0].double().numpy()
 
     @torch.no_grad()
     def samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
-        """Weighted posterior samples, chunk by chunk."""
+        """Weighted samples from the encoder, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
             columns, features = part.masks
@@ -172,6 +173,44 @@ class LatentModel:
                 noise,
                 context=part.context,
             )
+
+    @torch.no_grad()
+    def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
+        """Weighted samples from encoder and prior, chunk by chunk."""
+        n_prior = n_samples // PRIOR_SHARE
+        if not n_prior:
+            yield from self.samples(rows, n_samples)
+            return
+        noise = noise_block(n_samples - n_prior, self.model.n_components, self.seed)
+        draws = self._prior_draws(n_prior)
+        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+            columns, features = part.masks
+            yield defensive_sample(
+                self.model,
+                part.features,
+                part.targets,
+                columns,
+                features,
+                noise,
+                draws(part),
+                part.context,
+            )
+
+    def _prior_draws(self, n: int) -> Callable[[Table], Tensor]:
+        """Draws from the prior, the same noise for all rows; (1, 1 or batch, n, k) for a part."""
+        generator = torch.Generator().manual_seed(self.seed)
+        model, prior = self.model, self.model.prior
+        if not isinstance(prior, LayeredNormal | ConditionalNormal) or not prior.n_context:
+            shared = prior.sample(n, model, generator).unsqueeze(1)
+            return lambda part: shared
+        noise = torch.randn(1, 1, n, model.n_components, generator=generator)
+        loose = prior.draw_loose((1, 1, n), generator)
+
+        def place(part: Table) -> Tensor:
+            own = noise.expand(-1, len(part.features), -1, -1)
+            return prior.place(own, part.context, loose)
+
+        return place
 
     @torch_defaults()
     def layer_divergences(self, rows: Rows, n_samples: int) -> np.ndarray:
@@ -196,23 +235,11 @@ class LatentModel:
     @torch.no_grad()
     def _by_prior(self, rows: Rows, n_samples: int) -> Iterator[Tensor]:
         """Mean likelihood over draws from the prior, the same for all rows under one context."""
-        generator = torch.Generator().manual_seed(self.seed)
-        model, k = self.model, self.model.n_components
-        prior = model.prior
-        given = isinstance(prior, LayeredNormal | ConditionalNormal) and prior.n_context > 0
-        if given:
-            noise = torch.randn(1, 1, n_samples, k, generator=generator)
-            loose = prior.draw_loose((1, 1, n_samples), generator)
-        else:
-            shared = model.prior.sample(n_samples, model, generator)
+        model, draws = self.model, self._prior_draws(n_samples)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            n = len(part.features)
-            if given:
-                z = prior.place(noise.expand(1, n, n_samples, k), part.context, loose)
-            else:
-                z = shared.unsqueeze(1)
+            z = draws(part)
             if model.context.decoded:
-                z = z.expand(1, n, n_samples, k)
+                z = z.expand(-1, len(part.features), -1, -1)
             driven = model.decode(z, part.context)
             each = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
             yield each.double().logsumexp(-1) - math.log(n_samples)

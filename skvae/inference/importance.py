@@ -64,6 +64,41 @@ class ImportanceSample:
         return (self.weights.unsqueeze(-2) @ values).squeeze(-2)
 
 
+def defensive_sample(
+    model: VAE,
+    features: Tensor,
+    targets: Tensor,
+    observed: Tensor,
+    observed_features: Tensor,
+    noise: Tensor,
+    prior_draws: Tensor,
+    context: Tensor | None = None,
+) -> ImportanceSample:
+    """`importance_sample` with draws from the prior among the samples.
+
+    All are weighed by the mixture that they come from (the balance heuristic of Veach and Guibas
+    1995; defensive in the sense of Hesterberg 1995), so that weights are bounded by the likelihood
+    over the prior's share. An encoder that an odd cell has led astray then does not decide alone.
+
+    Parameters
+    ----------
+    model, features, targets, observed, observed_features, noise, context
+        As in `importance_sample`.
+    prior_draws : Tensor of shape (n_members, 1 or batch, n_draws, k)
+    """
+    posterior = model.posterior(features, observed_features, context)
+    own, log_q = posterior.rsample(noise)
+    others = prior_draws.expand(-1, own.shape[1], -1, -1)
+    z = torch.cat([own, others], dim=-2)
+    log_q = torch.cat([log_q, posterior.log_prob_at(others)], dim=-1).double()
+    log_p = model.log_prior(z, context).double()
+    share = others.shape[-2] / z.shape[-2]
+    log_mixture = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
+    driven = model.decode(z, context)
+    log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1).double()
+    return ImportanceSample(driven, log_likelihood + log_p - log_mixture, log_q - log_p)
+
+
 def importance_sample(
     model: VAE,
     features: Tensor,

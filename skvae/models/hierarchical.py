@@ -163,22 +163,22 @@ class LayeredPosterior:
 
     def rsample_layers(self, noise: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Samples, and the log-density of every layer given those it depends on."""
-        sizes = self.model.sizes
         noise = noise.expand(1, self.code.shape[1], *noise.shape[-2:])
-        pieces = noise.split(sizes, dim=-1)
-        parts: list[Tensor] = list(pieces)
-        log_q: list[Tensor] = list(pieces)
-        up = self.model.inference == "bottom_up"
-        for layer in range(len(sizes)) if up else reversed(range(len(sizes))):
-            move, log_scale = self._head(layer, parts)
-            if layer == 0:
-                drawn = self._first(move, log_scale, parts, pieces[0])
-            elif self.model.inference == "both":
-                drawn = self._combined(layer, move, log_scale, parts, pieces[layer])
-            else:
-                drawn = _diagonal(move, log_scale, pieces[layer])
-            parts[layer], log_q[layer] = drawn
+        parts = list(noise.split(self.model.sizes, dim=-1))
+        log_q = list(parts)
+        for layer in self._order:
+            conditional, own = self._conditional(layer, parts), parts[layer]
+            parts[layer], log_q[layer] = conditional.place(own), conditional.log_prob(own)
         return torch.cat(parts, dim=-1), log_q
+
+    def log_prob_at(self, z: Tensor) -> Tensor:
+        """Log-density of latents (1, batch, n_samples, k), shape (1, batch, n_samples)."""
+        parts = z.split(self.model.sizes, dim=-1)
+        layers = []
+        for layer in self._order:
+            conditional = self._conditional(layer, parts)
+            layers.append(conditional.log_prob(conditional.noise(parts[layer])))
+        return torch.stack(layers).sum(0)
 
     @property
     def centre(self) -> Tensor:
@@ -224,9 +224,26 @@ class LayeredPosterior:
             log_scale = log_scale + self.log_scale[..., own].unsqueeze(-2)
         return move, log_scale
 
-    def _first(
-        self, move: Tensor, log_scale: Tensor, parts: Sequence[Tensor], noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    @property
+    def _order(self) -> Sequence[int]:
+        """Layers in the order in which they are drawn."""
+        layers = range(len(self.model.sizes))
+        return layers if self.model.inference == "bottom_up" else layers[::-1]
+
+    def _conditional(self, layer: int, parts: Sequence[Tensor]) -> _Conditional:
+        """A layer given those that were drawn before it."""
+        move, log_scale = self._head(layer, parts)
+        if layer == 0:
+            return self._first(move, log_scale, parts)
+        if self.model.inference != "both":
+            return _Conditional(move, log_scale)
+        # An expert found from the row times the prior from above.
+        mean, prior_scale = self._prior(layer, parts)
+        precision = (-2 * prior_scale).exp()
+        total = precision + FIRST_PRECISION * F.softplus(log_scale + 0.5413)  # softplus(.5413) = 1
+        return _Conditional((move + precision * mean) / total, -0.5 * total.log())
+
+    def _first(self, move: Tensor, log_scale: Tensor, parts: Sequence[Tensor]) -> _Conditional:
         """The first layer, moved within the linear posterior under the prior from above."""
         base = NaturalGaussian(self.base.precision.unsqueeze(-3), self.base.shift.unsqueeze(-2))
         if self.model.inference != "bottom_up":
@@ -236,23 +253,7 @@ class LayeredPosterior:
             base = NaturalGaussian(
                 base.precision + torch.diag_embed(precision - 1), base.shift + precision * mean
             )
-        u = move + log_scale.exp() * noise
-        spread, centre = base.spread, base.mean
-        if spread.shape[-3] == 1:  # all samples of a row share one: treat them as columns
-            z = centre + u @ spread.squeeze(-3).mT
-        else:
-            z = centre + (spread @ u.unsqueeze(-1)).squeeze(-1)
-        volume = 0.5 * base.log_det_precision - log_scale.sum(-1)
-        return z, volume - 0.5 * noise.square().sum(-1) - 0.5 * noise.shape[-1] * LOG_TWO_PI
-
-    def _combined(
-        self, layer: int, shift: Tensor, raw: Tensor, parts: Sequence[Tensor], noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """An expert found from the row times the prior from above."""
-        mean, prior_scale = self._prior(layer, parts)
-        precision = (-2 * prior_scale).exp()
-        total = precision + FIRST_PRECISION * F.softplus(raw + 0.5413)  # softplus(0.5413) = 1
-        return _diagonal((shift + precision * mean) / total, -0.5 * total.log(), noise)
+        return _Conditional(move, log_scale, base)
 
     def _prior(self, layer: int, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         prior = self.model.prior
@@ -263,8 +264,32 @@ class LayeredPosterior:
         return mean, log_scale
 
 
-def _diagonal(mean: Tensor, log_scale: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """A draw and its log-density."""
-    log_scale = log_scale.expand(mean.shape)
-    log_prob = -0.5 * noise.square().sum(-1) - log_scale.sum(-1)
-    return mean + log_scale.exp() * noise, log_prob - 0.5 * noise.shape[-1] * LOG_TWO_PI
+@dataclass(frozen=True, eq=False)
+class _Conditional:
+    """``z = mean + spread (move + exp(log_scale) noise)``; without a base, the inner part alone."""
+
+    move: Tensor
+    log_scale: Tensor
+    base: NaturalGaussian | None = None
+
+    def place(self, noise: Tensor) -> Tensor:
+        u = self.move + self.log_scale.exp() * noise
+        if self.base is None:
+            return u
+        spread = self.base.spread
+        if spread.shape[-3] == 1:  # all samples of a row share one: treat them as columns
+            return self.base.mean + u @ spread.squeeze(-3).mT
+        return self.base.mean + (spread @ u.unsqueeze(-1)).squeeze(-1)
+
+    def noise(self, z: Tensor) -> Tensor:
+        """The noise that `place` would turn into z."""
+        if self.base is not None:  # the inverse of the spread is the transposed Cholesky factor
+            z = (self.base.cholesky.mT @ (z - self.base.mean).unsqueeze(-1)).squeeze(-1)
+        return (z - self.move) * (-self.log_scale).exp()
+
+    def log_prob(self, noise: Tensor) -> Tensor:
+        """Log-density of what `place` makes of the noise."""
+        volume = -self.log_scale.sum(-1)
+        if self.base is not None:
+            volume = volume + 0.5 * self.base.log_det_precision
+        return volume - 0.5 * noise.square().sum(-1) - 0.5 * noise.shape[-1] * LOG_TWO_PI

@@ -89,6 +89,20 @@ class Posterior:
         noise = noise * (-self.log_scale).exp().unsqueeze(2)
         return (self._log_volume.unsqueeze(-1) - 0.5 * noise.square().sum(-1)).mT
 
+    def log_prob_at(self, z: Tensor) -> Tensor:
+        """Log-density of every row's own latents, (n_members, batch, n_samples, k).
+
+        Returns
+        -------
+        Tensor of shape (n_members, batch, n_samples)
+        """
+        if self.spread is None:
+            raise ValueError("A model without a density has no posterior density.")
+        away = z - self.mean.unsqueeze(-2)
+        u = torch.linalg.solve_triangular(self.spread, away.mT, upper=True).mT
+        noise = (u - self.move.unsqueeze(-2)) * (-self.log_scale).exp().unsqueeze(-2)
+        return self._log_volume.unsqueeze(-1) - 0.5 * noise.square().sum(-1)
+
     @property
     def _log_volume(self) -> Tensor:
         """Log-density at the centre, shape (n_members, batch)."""

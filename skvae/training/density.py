@@ -121,11 +121,9 @@ class DensityFitter:
         effect = self._context_effect(rows)
         linear = self._linear(rows, effect)
         # What the decoder is told acts like further latent dimensions.
-        told = (
-            linear
-            if effect is None
-            else replace(linear, loadings=torch.cat([linear.loadings, effect.mT], dim=1))
-        )
+        told = linear
+        if effect is not None:
+            told = replace(linear, loadings=torch.cat([linear.loadings, effect.mT], dim=1))
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
         width = 0 if data.context is None else data.context.shape[1]
@@ -173,8 +171,9 @@ class DensityFitter:
         penalty = CONTEXT_RIDGE * len(some) * torch.eye(c.shape[1], dtype=c.dtype)
         penalty[-1, -1] = 1e-8 * len(some)
         effect = c.new_zeros(c.shape[1], x.shape[1])
+        weight = observed * data.weight[some].double().unsqueeze(-1)
         for j in range(x.shape[1]):  # every column over the rows that have it
-            seen = c * observed[:, j, None]
+            seen = c * weight[:, j, None]
             effect[:, j] = torch.linalg.solve(seen.mT @ c + penalty, seen.mT @ x[:, j])
         return effect[:-1].float()
 
