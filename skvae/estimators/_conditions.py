@@ -86,8 +86,12 @@ class Conditions:
         table = self._whole_table(condition)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unseen levels are refused below
-            values, observed = self.codec.encode(table)
+            try:
+                values, observed = self.codec.encode(table)
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"condition: {error}") from error
         self._refuse_holes(observed, "condition")
+        self._refuse_changes(table, values)
         return values[:, self.places]
 
     def features(self, given: np.ndarray) -> Tensor:
@@ -119,8 +123,8 @@ class Conditions:
             n = len(condition)
         else:
             cells = np.asarray(condition, dtype=object)
-            if cells.ndim < 2:
-                cells = cells.reshape(-1, len(self.names)) if cells.size else cells.reshape(0, 0)
+            if cells.ndim < 2:  # one condition in many rows, or one row of many conditions
+                cells = cells.reshape(-1, 1) if len(self.names) == 1 else np.atleast_2d(cells)
             if cells.ndim != 2 or cells.shape[1] != len(self.names):
                 raise ValueError(
                     f"condition must have one column for each of condition_on={self.names}, got "
@@ -150,6 +154,23 @@ class Conditions:
             whole[:, j] = column
         return whole
 
+    def _refuse_changes(self, table: Any, values: np.ndarray) -> None:
+        """Whole-number columns take no fractions: nobody asked for the number next to them."""
+        names = [column.name for column in self.codec.columns]
+        for name, place in zip(self.names, self.places, strict=True):
+            j = names.index(name)
+            if not self.codec.columns[j].integer or self.codec.columns[j].is_discrete:
+                continue
+            asked = table[name].to_numpy() if self.codec.is_frame else table[:, j]
+            asked = pd.to_numeric(pd.Series(asked), errors="coerce").to_numpy(float)
+            changed = np.flatnonzero((asked != np.round(asked)) | (asked != values[:, place]))
+            if changed.size:
+                raise ValueError(
+                    f"Column {name!r} of condition_on cannot be {asked[changed[0]]:g}: at fit it "
+                    "held whole numbers, as its dtype says. Give one of these, or convert the "
+                    "column to floats before the fit."
+                )
+
     def _refuse_holes(self, observed: np.ndarray, what: str) -> None:
         for name, place in zip(self.names, self.places, strict=True):
             holes = np.flatnonzero(~observed[:, place])
@@ -157,8 +178,10 @@ class Conditions:
                 column = next(c for c in self.codec.columns if c.name == name)
                 known = ""
                 if column.categories is not None:
-                    shown = ", ".join(repr(level) for level in list(column.categories[:10]))
+                    shown = ", ".join(repr(level) for level in column.categories[:10].tolist())
                     known = f" or unknown (known: {shown})"
+                if column.rare is not None:
+                    known += " or past max_categories, which you may raise,"
                 raise ValueError(
                     f"Column {name!r} of condition_on is absent{known} in {holes.size} row(s) of "
                     f"{what}, the first at position {holes[0]}. Conditions must be given: fill or "

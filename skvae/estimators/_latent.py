@@ -105,7 +105,7 @@ class LatentModel:
         """Means and most probable codes given latents (n, k), shape (n, p)."""
         parts = [
             self.model.likelihoods.mean(driven, self._free)[0]
-            for driven in self._driven(torch.from_numpy(z).float(), context)
+            for driven in self._driven(torch.from_numpy(np.array(z, dtype=np.float32)), context)
         ]
         return self._raw(torch.cat(parts))
 
@@ -178,7 +178,7 @@ class LatentModel:
     def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """Weighted samples from encoder and prior, chunk by chunk."""
         n_prior = n_samples // PRIOR_SHARE
-        if not n_prior:
+        if not n_prior or self.model.exact:
             yield from self.samples(rows, n_samples)
             return
         noise = noise_block(n_samples - n_prior, self.model.n_components, self.seed)

@@ -81,6 +81,16 @@ class LatentTable(BaseVAE):
             values = self._conditions.join(values, given)
         return self._codec.decode_all(values, like=like)
 
+    def _check_finite(self, rows: Rows) -> None:
+        """Refuse a model that gives no numbers, which only users' modules can make of one."""
+        z = self._latent.moments(rows)[0]
+        fine = np.isfinite(z).all() and np.isfinite(self._latent.layer_divergences(rows, 1)).all()
+        if not fine or not np.isfinite(self._latent.decode(z, rows.context)).all():
+            raise ValueError(
+                "The networks return NaN or infinity on rows of X. Look into the modules given as "
+                "encoder and decoder, or lower learning_rate_init."
+            )
+
     def _check_latents(self, Z: Any, name: str) -> np.ndarray:
         check_is_fitted(self)
         Z = check_array(Z, dtype=np.float64, input_name=name)
@@ -118,8 +128,9 @@ class LatentTable(BaseVAE):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-            With the names and dtypes seen at fit.
+        DataFrame or ndarray of shape (n_samples, n_columns)
+            With the names and dtypes seen at fit. Columns without negative values at fit stay
+            at 0 or above.
         """
         Z = self._check_latents(Z, "Z")
         given = self._given(condition, len(Z), "Z has")
@@ -134,7 +145,7 @@ class LatentTable(BaseVAE):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
+        DataFrame or ndarray of shape (n_samples, n_columns)
         """
         rows = self._rows(X)
         z = self._latent.moments(rows)[0]
@@ -154,8 +165,9 @@ class LatentTable(BaseVAE):
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
         method : {"importance", "prior", "elbo"}, default="importance"
-            Importance sampling from the posterior [2]_, the mean likelihood under draws from the
-            prior, or the lower bound. The first two estimate the same number; the second needs
+            Importance sampling, three quarters from the encoder's posterior and one from the
+            prior, weighed by the mixture of both [2]_; the mean likelihood under draws from the
+            prior; or the lower bound. The first two estimate the same number; the second needs
             far more samples where rows say much about ``z``.
         n_samples : int, default=256
             Of ``z`` for each row.
@@ -197,7 +209,8 @@ class LatentTable(BaseVAE):
         Returns
         -------
         ndarray of float64, shape (n_samples,)
-            Between 1 and `n_samples`; where it is small, `score_samples` reads low.
+            Between 1 and `n_samples`; where it is small, `score_samples` reads low, by nats for
+            rows unlike those seen at fit: raise its `n_samples`.
         """
         check_positive(n_samples, "n_samples")
         rows = self._rows(X)
@@ -248,17 +261,20 @@ class LatentTable(BaseVAE):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
-            With the names, dtypes and categories seen at fit.
+        DataFrame or ndarray of shape (n_samples, n_columns)
+            With the names, dtypes and categories seen at fit, given columns included. Numbers
+            of columns without negative values at fit are cut at 0; declare them "positive" in
+            `column_types` for draws that need no cut.
         """
         check_is_fitted(self)
         check_positive(n_samples, "n_samples")
         if source not in ("prior", "aggregated"):
             raise ValueError(f"source must be 'prior' or 'aggregated', got {source!r}.")
         n, random = int(n_samples), check_random_state(random_state)
-        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
         model, part = self._latent.model, self._training_part
-        rows = torch.randint(len(part.features), (n,), generator=generator)
+        with torch_defaults():
+            generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+            rows = torch.randint(len(part.features), (n,), generator=generator)
         if condition is None and self._conditions is not None:
             given = self._conditions.known[rows.numpy()]
         else:

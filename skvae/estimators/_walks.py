@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skvae.estimators._latent_table import LatentTable
 
@@ -38,7 +39,7 @@ class LatentWalks(LatentTable):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_pairs * n_steps, n_features_out)
+        DataFrame or ndarray of shape (n_pairs * n_steps, n_columns)
             Pair after pair.
         """
         if method not in ("linear", "spherical"):
@@ -68,23 +69,30 @@ class LatentWalks(LatentTable):
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
         labels : array-like of shape (n_samples,)
-            Two distinct values; the direction leads from the smaller to the larger.
+            Two distinct values; the direction leads from the smaller to the larger, or along the
+            order of a categorical.
 
         Returns
         -------
         ndarray of shape (n_components,)
         """
         z = self.posterior(X)[0]
-        labels = np.asarray(labels)
-        if labels.shape != (len(z),):
-            raise ValueError(f"labels must have shape ({len(z)},), got {labels.shape}.")
-        groups = np.unique(labels)
+        if np.shape(labels) != (len(z),):
+            raise ValueError(f"labels must have shape ({len(z)},), got {np.shape(labels)}.")
+        labels = pd.Series(labels).reset_index(drop=True)
+        if labels.isna().any():
+            raise ValueError(
+                f"labels are missing in {int(labels.isna().sum())} rows; leave these rows out."
+            )
+        labels = labels.astype("category")
+        groups = labels.cat.remove_unused_categories().cat.categories
         if len(groups) != 2:
             raise ValueError(
                 f"labels must hold two distinct values, got {len(groups)}. For several groups, "
                 "pass one against the rest: labels == value."
             )
-        return z[labels == groups[1]].mean(axis=0) - z[labels == groups[0]].mean(axis=0)
+        larger = (labels == groups[1]).to_numpy()
+        return z[larger].mean(axis=0) - z[~larger].mean(axis=0)
 
     def shift(self, X: Any, direction: Any, strength: Any = 1.0) -> Any:
         """Move rows along directions of latent space.
@@ -99,7 +107,7 @@ class LatentWalks(LatentTable):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
+        DataFrame or ndarray of shape (n_samples, n_columns)
             Under the index of `X`.
         """
         rows = self._rows(X)
@@ -111,6 +119,8 @@ class LatentWalks(LatentTable):
                 f"strength must be a number or have one per direction ({len(directions)}), got "
                 f"shape {strengths.shape}."
             )
+        if not np.isfinite(strengths).all():
+            raise ValueError(f"strength must be finite, got {strength!r}.")
         moved = z + np.broadcast_to(strengths, len(directions)) @ directions
         return self._decode(self._latent.decode(moved, rows.context), rows.given, like=X)
 
@@ -129,7 +139,7 @@ class LatentWalks(LatentTable):
 
         Returns
         -------
-        DataFrame or ndarray of shape (n_samples, n_features_out)
+        DataFrame or ndarray of shape (n_samples, n_columns)
             Means and most probable categories, under the index of `X`.
         """
         rows = self._rows(X)

@@ -259,7 +259,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             If a column cannot be modelled or parameters contradict each other; the message names
             the column or the parameter, and the remedy.
         """
-        X, weight = self._fit_codec(X, sample_weight)
+        X, weight = self._fit_codec(X, sample_weight, fills=False)
         self._hidden = hidden_sizes(self.hidden_layer_sizes, len(weight))
         self._layers = stochastic_layers(self.n_components)
         self._check_combinations()
@@ -270,6 +270,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     def _check_combinations(self) -> None:
         if not self._hidden:
             needing = {
+                f"beta={self.beta!r}": self.beta != 1,
                 f"prior={self.prior!r}": self.prior != "normal",
                 f"n_components={self.n_components!r}": bool(self._layers),
                 f"conditioning={self.conditioning!r}": self._prior_is_conditional,
@@ -278,13 +279,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             }
             for what, given in needing.items():
                 if given:
-                    raise ValueError(
-                        f"{what} is learnt with the networks; hidden_layer_sizes=() has none."
-                    )
+                    raise ValueError(f"{what} is for the networks; hidden_layer_sizes=() has none.")
         if self.prior != "normal" and (self._layers or self._prior_is_conditional):
-            why = "several stochastic layers have" if self._layers else "a conditional prior has"
-            raise ValueError(f"{why} a prior of their own: leave prior='normal'.")
-        if self.free_bits and self.n_importance_samples > 1:
+            why = "Several stochastic layers" if self._layers else "Conditions of the prior"
+            raise ValueError(f"{why} make a prior of their own: leave prior='normal'.")
+        if self.free_bits and self.n_importance_samples > 1 and self.beta == 1:
             raise ValueError(
                 "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
             )
@@ -318,6 +317,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
         some = rows.take(slice(DIVERGENCE_ROWS))
         self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
+        self._check_finite(some)
         self._publish_density(report)
 
     def _training_rows(self, X: Any) -> Rows:

@@ -126,7 +126,7 @@ class HierarchicalVAE(VAE):
     ) -> Tensor:
         encoder = self.encoder
         if isinstance(encoder, UserNetwork):
-            return encoder.body(*self._user_rows(features, observed, context)).float().unsqueeze(0)
+            return encoder.features(*self._user_rows(features, observed, context))
         return super()._encode(features, observed, mean, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:

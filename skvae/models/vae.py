@@ -277,6 +277,12 @@ class VAE(nn.Module):
         return [weight for net in networks for weight in net.weights]
 
     @property
+    def exact(self) -> bool:
+        """Whether the posterior is: that of a linear model whose columns are all Gaussian."""
+        kinds = [group.likelihood for group in self.likelihoods.groups]
+        return self.encoder is None and all(isinstance(kind, Gaussian) for kind in kinds)
+
+    @property
     def free_parameters(self) -> Tensor:
         """Constants per column, shape (n_members, 1, 1, n_free)."""
         free = torch.maximum(self.free, self.floor)

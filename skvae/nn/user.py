@@ -55,6 +55,8 @@ class UserNetwork(nn.Module):
             )
         if not out.is_floating_point():
             raise ValueError(f"{role} must return floating point numbers, got {out.dtype}.")
+        if not torch.isfinite(out).all():
+            raise ValueError(f"{role} returned NaN or infinity for inputs of shape {given}.")
         self.weight = nn.Parameter(torch.zeros(1, out.shape[1], n_outputs))
         self.bias = nn.Parameter(torch.zeros(1, 1, n_outputs))
 
@@ -70,4 +72,18 @@ class UserNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Head on body: (batch, width) each to (1, batch, n_outputs)."""
-        return torch.baddbmm(self.bias, self.body(*inputs).float().unsqueeze(0), self.weight)
+        return torch.baddbmm(self.bias, self.features(*inputs), self.weight)
+
+    def features(self, *inputs: Tensor) -> Tensor:
+        """What the body returns, (1, batch, width)."""
+        shape = (len(inputs[0]), self.width)
+        try:
+            out: Tensor = self.body(*inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            raise ValueError(f"{self.role} failed on {shape[0]} rows: {error}.") from error
+        if out.shape != shape:
+            raise ValueError(
+                f"{self.role} returned a tensor of shape {tuple(out.shape)} where {shape} was "
+                "expected: its width must not depend on the rows."
+            )
+        return out.float().unsqueeze(0)

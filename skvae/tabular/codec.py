@@ -51,6 +51,8 @@ class TableCodec:
         default (0, False, the first declared category or "missing_value").
     max_categories : int, default=100
         At most this many levels of a column are modelled, the most frequent ones.
+    fills : bool, default=True
+        Whether holes will be filled; warnings then say how.
 
     Attributes
     ----------
@@ -81,11 +83,13 @@ class TableCodec:
         missing_values: Any = np.nan,
         keep_empty_features: bool = False,
         max_categories: int = 100,
+        fills: bool = True,
     ) -> None:
         self.column_types = column_types
         self.missing_values = missing_values
         self.keep_empty_features = keep_empty_features
         self.max_categories = max_categories
+        self.fills = fills
 
     def fit(self, X: Any) -> TableCodec:
         """Learn each column's kind, levels and status.
@@ -224,8 +228,7 @@ class TableCodec:
         ValueError
             If `values` has the wrong shape or contains NaN.
         """
-        values = self._check_values(values, len(values))
-        patches = self._full_patches(values)
+        patches = self._full_patches(self._check_values(values, len(values)))
         as_frame = self.is_frame if like is None else isinstance(like, pd.DataFrame)
         if not as_frame and not self.is_frame:
             return patch_array(np.empty((len(values), self.kept.size), self._array_dtype), patches)
@@ -280,19 +283,17 @@ class TableCodec:
 
     def _warn_after_fit(self) -> None:
         empty = [column.name for column in self.columns if column.status == "empty"]
+        keep = "; set keep_empty_features=True to keep them" if self.fills else ""
         if empty and not self.keep_empty_features:
-            warnings.warn(
-                f"Skipping features without any observed values: {empty}. They are left out of "
-                "the output; set keep_empty_features=True to keep them.",
-                UserWarning,
-                stacklevel=3,
-            )
+            text = f"Skipping features without any observed values: {empty}. They are left out of"
+            warnings.warn(f"{text} the output{keep}.", UserWarning, stacklevel=3)
         many = [column.name for column in self.columns if column.rare is not None]
         if many:
+            others = "stay where given but are never filled in" if self.fills else "count as absent"
             warnings.warn(
-                f"Columns with more than max_categories={self.max_categories} levels: {many}. "
-                "Only the most frequent levels are modelled, the others stay where given but "
-                "are never filled in. Raise max_categories, group rare levels or drop the column.",
+                f"Columns with more than max_categories={self.max_categories} levels: {many}. Only "
+                f"the most frequent levels are modelled, the others {others}. Raise "
+                "max_categories, group rare levels or drop the column.",
                 UserWarning,
                 stacklevel=3,
             )

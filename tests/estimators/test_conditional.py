@@ -229,6 +229,7 @@ def test_bad_conditions(by_decoder):
         ({"species": None}, "'species' of condition_on is absent"),
         ({"colour": "red"}, r"lacks the columns \['species'\]"),
         ([["setosa", "x"]], "one column for each of condition_on"),
+        ([["setosa"], ["setosa"], ["setosa"]], "3 rows, but n_samples is 2"),
         (["setosa"] * 3, "3 rows, but n_samples is 2"),
         (pd.DataFrame({"species": []}), "no rows"),
     ]:
@@ -240,6 +241,17 @@ def test_bad_conditions(by_decoder):
         model.transform(X.assign(species=np.nan))
     with pytest.warns(UserWarning, match="tulip"), pytest.raises(ValueError, match="unknown"):
         model.transform(X[:3].assign(species="tulip"))
+
+
+def test_whole_numbers_take_no_fractions():
+    X = iris_frame().assign(n=pd.array(np.arange(150) % 40 + 20, dtype="Int64"))
+    model = VAETransformer(2, condition_on=["n"], max_iter=10, random_state=0).fit(X)
+    assert (model.sample(3, condition={"n": 50}, random_state=0)["n"] == 50).all()
+    for strange in (50.7, 20.5):
+        with pytest.raises(ValueError, match=f"'n' of condition_on cannot be {strange:g}"):
+            model.sample(2, condition={"n": strange})
+    with pytest.raises(ValueError, match=r"condition: .*infinity"):
+        model.sample(2, condition={"n": np.inf})
 
 
 def test_models_without_a_condition_take_none():
@@ -254,7 +266,7 @@ def test_models_without_a_condition_take_none():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"conditioning": "prior", "prior": "vamp"}, "conditional prior"),
+        ({"conditioning": "prior", "prior": "vamp"}, "a prior of their own"),
         ({"conditioning": "both", "hidden_layer_sizes": ()}, "conditioning='both'.*has none"),
         ({"conditioning": "encoder"}, "'conditioning'"),
     ],

@@ -211,6 +211,9 @@ class Wrong(nn.Module):
         ("decoder", Wrong(lambda z: z.long()), "floating point"),
         ("encoder", Wrong(lambda x, m: (x, m)), "got tuple"),
         ("encoder", Wrong(lambda x, m: x[:1]), r"got \(1, 4\)"),
+        ("encoder", Wrong(lambda x, m: x * float("nan")), "encoder returned NaN"),
+        ("encoder", Wrong(lambda x, m: x / (x.norm() < 1)), "return NaN or infinity on rows of X"),
+        ("decoder", Wrong(lambda z: z[:, : 1 + (len(z) > 2)]), "must not depend on the rows"),
     ],
 )
 def test_modules_of_a_wrong_shape(role, module, words):
@@ -221,5 +224,5 @@ def test_modules_of_a_wrong_shape(role, module, words):
 def test_what_is_no_module_is_refused(wine):
     with pytest.raises(ValueError, match="'encoder'"):
         VAETransformer(encoder=lambda x: x).fit(wine)
-    with pytest.raises(ValueError, match=r"decoder is learnt.*has none"):
+    with pytest.raises(ValueError, match=r"decoder is for the networks.*has none"):
         VAETransformer(decoder=nn.Linear(2, 2), hidden_layer_sizes=()).fit(wine)

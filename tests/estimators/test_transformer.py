@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
 from skvae.datasets import ampute
+from skvae.inspection import bound_curve
 
 PRIORS = ["normal", "mixture", "vamp"]
 
@@ -213,9 +214,9 @@ def test_the_bound_grows_with_the_number_of_samples():
     X = StandardScaler().fit_transform(load_wine().data)
     train, test = train_test_split(X, random_state=0)
     model = VAETransformer(3, max_iter=400, random_state=0).fit(train)
-    bounds = [model.score_samples(test, n_samples=k).mean() for k in (1, 5, 50, 500)]
-    assert (np.diff(bounds) > -0.05).all()
-    assert bounds[-1] > bounds[0]
+    curve = bound_curve(model, test, n_samples=(1, 5, 50, 500))["bound"]
+    assert (curve.diff().dropna() > 0).all()
+    assert model.score(test) == pytest.approx(curve[500], abs=0.3)
 
 
 def test_density_is_in_the_units_of_the_columns(mixed):
@@ -330,3 +331,64 @@ def test_vamp_density_beats_factor_analysis_on_real_data():
     model = VAETransformer(None, prior="vamp", max_iter=600, random_state=0).fit(train)
     linear = VAETransformer(hidden_layer_sizes=(), random_state=0).fit(train)
     assert model.score(test) > linear.score(test) + 2
+
+
+# What a newcomer broke ------------------------------------------------------------------------
+
+
+def test_odd_cells_do_not_lead_the_density_astray():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(300, 2)) @ random.normal(size=(2, 4)) + 0.3 * random.normal(
+        size=(300, 4)
+    )
+    model = VAETransformer(2, max_iter=60, random_state=0).fit(X)
+    odd = X[:40].copy()
+    odd[:, 0] += 5 * X[:, 0].std()
+    importance = model.score_samples(odd, n_samples=1024)
+    prior = model.score_samples(odd, method="prior", n_samples=50_000)
+    assert_allclose(importance.mean(), prior.mean(), atol=2.0)
+    # The encoder's own samples are far off, and the effective sample size knows.
+    assert model.effective_sample_size(odd).mean() < 0.2 * model.effective_sample_size(X).mean()
+
+
+def test_directions_follow_the_order_of_categories(mixed):
+    X, model = mixed
+    low = X["visits"] <= X["visits"].median()
+    labels = pd.Categorical(np.where(low, "low", "high"), categories=["low", "high"], ordered=True)
+    direction = model.attribute_direction(X, labels)
+    assert_allclose(direction, model.attribute_direction(X, (~low).to_numpy()), atol=1e-6)
+    assert_allclose(
+        direction, -model.attribute_direction(X, np.where(low, "low", "high")), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["float", "boolean", "object"])
+def test_labels_with_holes_are_refused(mixed, kind):
+    X, model = mixed
+    labels = {
+        "float": np.r_[np.nan, np.arange(len(X) - 1) % 2],
+        "boolean": pd.array([None] + [True, False] * 99 + [True], dtype="boolean"),
+        "object": np.array([None] + ["a", "b"] * 99 + ["a"], dtype=object),
+    }[kind]
+    with pytest.raises(ValueError, match="missing in 1 rows"):
+        model.attribute_direction(X, labels)
+
+
+def test_frames_of_latents_come_back_without_a_warning(mixed, recwarn):
+    X, model = mixed
+    z = pd.DataFrame(model.transform(X))
+    z.to_numpy().flags.writeable = False
+    model.inverse_transform(z)
+    assert not [w for w in recwarn if "writable" in str(w.message)]
+
+
+def test_weights_on_the_divergence_need_networks():
+    with pytest.raises(ValueError, match=r"beta=4 is for the networks"):
+        VAETransformer(2, beta=4, hidden_layer_sizes=()).fit(load_iris().data)
+
+
+def test_stronger_divergence_compresses_more():
+    X = StandardScaler().fit_transform(load_wine().data)
+    options = {"n_components": 3, "max_iter": 150, "random_state": 0, "early_stopping": False}
+    plain, strong = (VAETransformer(beta=beta, **options).fit(X) for beta in (1.0, 20.0))
+    assert strong.layer_divergences_.sum() < 0.7 * plain.layer_divergences_.sum()

@@ -96,7 +96,7 @@ def test_bad_tables(X, error, message):
         ({"n_importance_samples": 0}, "n_importance_samples"),
         ({"beta": -1.0}, "beta"),
         ({"prior": "flow"}, "prior"),
-        ({"prior": "vamp", "hidden_layer_sizes": ()}, "learnt with the networks"),
+        ({"prior": "vamp", "hidden_layer_sizes": ()}, "for the networks"),
         ({"free_bits": 0.5}, "n_importance_samples=1"),
         ({"kl_warmup": 1.5}, "kl_warmup"),
         ({"noise": "full"}, "noise"),

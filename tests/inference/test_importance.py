@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skvae.inference import ImportanceSample, importance_sample, noise_block
+from skvae.inference.importance import defensive_sample
 from skvae.models.priors import standard_normal_log_prob as log_prior
 
 
@@ -117,3 +118,38 @@ def test_noise_is_reproducible_and_leaves_global_states_alone():
     assert not torch.equal(blocks[0], blocks[2])
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+def test_defensive_samples_estimate_the_same_density(toys):
+    model = toys.perturb(toys.gaussian_vae([toys.linear_vae(4, 2)]), 0.1)
+    x = torch.randn(6, 4, generator=toys.seeded(1))
+    mask = toys.random_mask(6, 4, 0.8, 2)[None]
+    noise = torch.randn(1, 1, 20_000, 2, generator=toys.seeded(3))
+    with torch.no_grad():
+        draws = model.prior.sample(5000, model, toys.seeded(4)).unsqueeze(1)
+        plain = importance_sample(model, x, x, mask, mask, noise).log_prob
+        mixed = defensive_sample(model, x, x, mask, mask, noise, draws)
+    torch.testing.assert_close(mixed.log_prob, plain, rtol=0, atol=0.05)
+    assert mixed.log_weights.shape == (1, 6, 25_000)
+
+
+def test_defensive_weights_are_bounded_by_the_likelihood(toys):
+    # p(x | z) p(z) / (share p(z) + ...) <= p(x | z) / share, however far off the encoder is.
+    model = toys.gaussian_vae([toys.linear_vae(4, 2)])
+    x = 50 * torch.ones(1, 4)
+    mask = torch.ones(1, 1, 4, dtype=torch.bool)
+    noise = torch.randn(1, 1, 30, 2, generator=toys.seeded(3))
+    with torch.no_grad():
+        draws = model.prior.sample(10, model, toys.seeded(4)).unsqueeze(1)
+        sample = defensive_sample(model, x, x, mask, mask, noise, draws)
+        likelihood = model.log_likelihood(sample.driven, x, mask).sum(-1).double()
+    assert (sample.log_weights <= likelihood + math.log(4) + 1e-6).all()
+
+
+def test_posteriors_know_the_density_of_their_samples(toys):
+    model = toys.perturb(toys.gaussian_vae([toys.linear_vae(4, 2)]), 0.2)
+    x, mask = torch.randn(5, 4, generator=toys.seeded(1)), toys.random_mask(5, 4, 0.7)[None]
+    with torch.no_grad():
+        posterior = model.posterior(x, mask)
+        z, log_q = posterior.rsample(torch.randn(7, 2, generator=toys.seeded(2)))
+        torch.testing.assert_close(posterior.log_prob_at(z), log_q, rtol=1e-4, atol=1e-4)

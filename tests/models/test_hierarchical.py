@@ -110,6 +110,14 @@ def test_the_first_layer_is_exact_given_the_second_for_a_linear_decoder(inferenc
     assert away.max() < 0.5
 
 
+@pytest.mark.parametrize("inference", DIRECTIONS)
+def test_posteriors_know_the_density_of_their_samples(inference, toys):
+    model = shake(hierarchical(toys, (3, 2, 1), inference=inference, skip=True), toys)
+    posterior = model.posterior(*rows(toys))
+    z, log_q = posterior.rsample(torch.randn(7, 6, generator=toys.seeded(2)))
+    torch.testing.assert_close(posterior.log_prob_at(z), log_q, rtol=1e-3, atol=1e-3)
+
+
 def test_hidden_values_do_not_matter(toys):
     for inference in DIRECTIONS:
         model = shake(hierarchical(toys, inference=inference), toys)
