@@ -230,8 +230,6 @@ def _far_from_prior(dimensions: pd.DataFrame, params: Mapping[str, Any], n_rows:
         "posterior is far from N(0, 1), and samples from the prior may look odd."
     )
     beta = params.get("beta", 1.0)
-    if beta > 1 and params.get("n_importance_samples", 1) > 1:
-        return [said, f"beta={beta:g} compresses only with n_importance_samples=1: set that."]
     if beta < 1:
         return [said, f"Raise beta (now {beta:g}), or sample with source='aggregated'."]
     return [said, "Raise max_iter, learn the prior (prior='vamp'), or train on rows like these."]
