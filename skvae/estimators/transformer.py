@@ -317,7 +317,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
         some = rows.take(slice(DIVERGENCE_ROWS))
         self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
-        self._check_finite(some)
+        self._check_finite(some, self.layer_divergences_)
         self._publish_density(report)
 
     def _training_rows(self, X: Any) -> Rows:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.natural import LOG_TWO_PI, NaturalGaussian
 from skvae.models.context import beside
-from skvae.models.layers import LOG_SCALE_RANGE, SMALL_START, LayeredNormal
+from skvae.models.layers import SMALL_START, LayeredNormal, bounded
 from skvae.models.linear import LinearVAE
 from skvae.models.start import DecoderStart
 from skvae.models.vae import VAE
@@ -21,7 +21,6 @@ from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
 from skvae.nn.user import UserNetwork
 
-DIRECTIONS = ("bottom_up", "top_down", "both")
 # An expert on a layer starts with this precision beside the prior's of one.
 FIRST_PRECISION = 0.05
 
@@ -53,6 +52,8 @@ class HierarchicalVAE(VAE):
     skip : bool, default=False
         Let every layer, and the data, see all layers above (skip) or the next only (Markov).
     inference : {"bottom_up", "top_down", "both"}, default="top_down"
+    prior_context : int, default=0
+        Numbers of the context that the prior sees: all of them, or 0 for none.
     **options
         As of `VAE`.
     """
@@ -216,7 +217,7 @@ class LayeredPosterior:
         seen = beside(seen, self.context)
         out: Tensor = model.heads[layer](seen.flatten(1, -2)).unflatten(1, seen.shape[1:-1])
         move, raw = out.chunk(2, dim=-1)
-        log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+        log_scale = bounded(raw)
         if self.move is not None and self.log_scale is not None:
             start = sum(model.sizes[:layer])
             own = slice(start, start + model.sizes[layer])

@@ -25,6 +25,11 @@ SMALL_START = 0.1
 LOOSE_SHARE = 1e-3
 
 
+def bounded(raw: Tensor) -> Tensor:
+    """Log scale from a network's output, within `LOG_SCALE_RANGE` either way."""
+    return LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+
+
 def loosened(log_prob: Tensor, z: Tensor) -> Tensor:
     """Log-density (...) of z (..., k) with a share of standard normal mixed in."""
     standard = -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * LOG_TWO_PI
@@ -102,7 +107,7 @@ class LayeredNormal(nn.Module):
         network = self.networks[str(layer)]
         out: Tensor = network(inputs.flatten(1, -2)).unflatten(1, inputs.shape[1:-1])
         mean, raw = out.chunk(2, dim=-1)
-        return mean, LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+        return mean, bounded(raw)
 
     def _for_samples(
         self, layer: int, above: Tensor | None, context: Tensor | None, ndim: int

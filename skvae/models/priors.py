@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.distributions.natural import LOG_TWO_PI
-from skvae.models.layers import LOG_SCALE_RANGE, LayeredNormal, draw_loose, loosened
+from skvae.models.layers import LayeredNormal, bounded, draw_loose, loosened
 from skvae.nn.mlp import MemberMLP
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class ConditionalNormal(nn.Module):
         mean, raw, below = self.network(context.unsqueeze(0)).split(
             [k, k, k * (k - 1) // 2], dim=-1
         )
-        log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+        log_scale = bounded(raw)
         whiten = torch.diag_embed((-log_scale).exp())
         row, column = torch.tril_indices(k, k, offset=-1)
         whiten[..., row, column] = below

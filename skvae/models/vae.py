@@ -13,6 +13,7 @@ from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.continuous import Gaussian
 from skvae.distributions.natural import LOG_TWO_PI, NaturalGaussian, gaussian_experts
 from skvae.models.context import Context, beside
+from skvae.models.layers import bounded
 from skvae.models.linear import LinearVAE
 from skvae.models.priors import Prior, StandardNormal
 from skvae.models.start import DecoderStart
@@ -20,8 +21,6 @@ from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
 from skvae.nn.user import UserNetwork
 
-# The encoder may narrow or widen the exact linear posterior by this many nats per dimension.
-LOG_SCALE_RANGE = 3.0
 # Smallest log noise scale of a model without a density, in standard deviations.
 LOG_SCALE_FLOOR = -1.9
 # The linear posterior mean enters the networks clamped: it is standard normal over the table.
@@ -313,7 +312,7 @@ class VAE(nn.Module):
             move = self._unwhiten(base.cholesky, move)
             return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))
         move, raw = move.chunk(2, dim=-1)
-        log_scale = LOG_SCALE_RANGE * torch.tanh(raw / LOG_SCALE_RANGE)
+        log_scale = bounded(raw)
         return Posterior(mean, spread, half_log_det, move, log_scale)
 
     def _linear_posterior(
