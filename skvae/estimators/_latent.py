@@ -48,7 +48,7 @@ class Rows:
     context: Tensor | None = None
     given: np.ndarray | None = None
 
-    def take(self, some: slice) -> Rows:
+    def take(self, some: slice | np.ndarray) -> Rows:
         """Some of the rows."""
         return Rows(
             self.values[some],

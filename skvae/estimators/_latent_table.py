@@ -10,15 +10,15 @@ import torch
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.estimators._base import BaseVAE
 from skvae.estimators._conditions import Conditions
+from skvae.estimators._density import DensityEstimator
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column
 
 
-class LatentTable(BaseVAE):
+class LatentTable(DensityEstimator):
     """What a fitted `LatentModel` offers, in the user's tables."""
 
     _latent: LatentModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
@@ -20,7 +18,7 @@ from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._walks import LatentWalks
 from skvae.inference.session import torch_defaults
-from skvae.training.density import DensityFitter, DensityReport, DensitySettings
+from skvae.training.density import DensityFitter, DensitySettings
 
 # Training rows that are kept, for draws from the average of their posteriors.
 AGGREGATED_ROWS = 10_000
@@ -302,10 +300,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
                 "nothing to embed; give rows that differ."
             )
         tensors, scaler = encoded
-        self._check_width(tensors.features.shape[1])
+        first = self._layers[0] if self._layers else self.n_components
+        self._check_width(first, tensors.features.shape[1])
         tensors = replace(tensors, context=rows.context)
         seed = self._seed()
-        fitter = DensityFitter(tensors, self._density_settings(len(weight)), seed)
+        fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
         if self.encoder is None and self.decoder is None:
             model, report = fitter.fit()
         else:
@@ -319,6 +318,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
         self._check_finite(some, self.layer_divergences_)
         self._publish_density(report)
+        self._n_features_out = self.n_components_
 
     def _training_rows(self, X: Any) -> Rows:
         values, observed = self._codec.encode(X)
@@ -326,28 +326,6 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         if self.condition_on is not None:
             self._conditions = Conditions(self.condition_on, self._codec, values, observed)
         return self._split(values, observed)
-
-    def _check_width(self, n_features: int) -> None:
-        sizes = self._layers or (self.n_components,)
-        if isinstance(sizes[0], Integral) and sizes[0] > n_features:
-            raise ValueError(
-                f"n_components={self.n_components} is more than the {n_features} features that the "
-                "columns of X have (one per number, one per level of a category). Lower it."
-            )
-
-    def _publish_density(self, report: DensityReport) -> None:
-        self._n_features_out = self.n_components_ = report.n_components
-        self.component_scores_ = report.component_scores
-        self.loss_curve_ = report.history.loss
-        self.validation_scores_ = [scores[0] for scores in report.history.scores]
-        self.n_iter_ = report.history.n_iter or max(report.n_linear_iter, 1)
-        if report.history.recovered:
-            warnings.warn(
-                f"The loss stopped being finite after {self.n_iter_} steps; the best state before "
-                "was kept. Lower learning_rate_init, or look for columns with extreme values.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means ``E[z | x_o]``.
@@ -366,31 +344,20 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         first = "heteroscedastic" if self._hidden else "gaussian"
         return {**super()._chosen_likelihoods(), "continuous": first}
 
-    def _density_settings(self, n_rows: int) -> DensitySettings:
-        steps = int(np.clip(4 * n_rows, 100, 8000))
+    def _fit_settings(self, n_rows: int) -> DensitySettings:
         n_mixture = self.n_prior_components
         if isinstance(n_mixture, str):
             n_mixture = np.clip(n_rows // 15, 8, 128)
-        return DensitySettings(
+        return self._density_settings(
+            self._hidden,
+            int(np.clip(4 * n_rows, 100, 8000)),
             n_components=self._layers[0] if self._layers else self.n_components,
             layers=self._layers,
-            hidden_layer_sizes=self._hidden,
             prior=self.prior,
             n_mixture=int(n_mixture),
-            n_importance_samples=int(self.n_importance_samples),
-            beta=float(self.beta),
             free_bits=float(self.free_bits),
             kl_warmup=float(self.kl_warmup),
             isotropic=self.noise == "isotropic",
-            weight_decay=float(self.alpha),
-            max_iter=steps if self.max_iter == "auto" else int(self.max_iter),
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate_init),
-            early_stopping=bool(self.early_stopping),
-            validation_fraction=float(self.validation_fraction),
-            n_iter_no_change=int(self.n_iter_no_change),
-            tol=float(self.tol),
-            verbose=bool(self.verbose),
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,
             inference=self.inference,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skvae.inference import Table, noise_block
+from skvae.inference.refit import MIRRORED_PAIRS, PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inspection.figures import axes_for
 from skvae.inspection.fitted import (
@@ -21,29 +21,17 @@ from skvae.inspection.fitted import (
     encode,
     rows_at_once,
 )
-from skvae.models.hierarchical import LayeredPosterior
-from skvae.models.vae import VAE, Posterior
+from skvae.models.vae import VAE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Samples of z in a gradient step: so many pairs of mirrored noise.
-MIRRORED_PAIRS = 8
-# Every so many steps all rows are scored, each keeps its best posterior, and progress is judged.
-CHECK_EVERY = 20
+# Samples under which rows are scored while their posteriors are optimised.
 CHECK_SAMPLES = 64
 # Columns of the three levels, and what a picture calls them and the gaps.
 LEVELS = ("elbo", "elbo_optimised", "log_prob")
 LEVEL_NAMES = ("ELBO,\nencoder", "ELBO,\nrow by row", "log p(x)")
 GAP_NAMES = ("amortization gap", "approximation gap")
-
-
-@dataclass(frozen=True)
-class _Settings:
-    n_samples: int
-    max_iter: int
-    learning_rate: float
-    tol: float
 
 
 def amortization_gap(
@@ -112,30 +100,30 @@ def amortization_gap(
     >>> bool(gap["amortization_gap"].max() < 1e-3)
     True
     """
-    settings = _Settings(
-        check_integer(n_samples, "n_samples"),
+    n_samples = check_integer(n_samples, "n_samples")
+    settings = RefitSettings(
         check_integer(max_iter, "max_iter", least=0),
         check_real(learning_rate, "learning_rate", positive=True),
         check_real(tol, "tol"),
     )
     with torch_defaults():
         encoded = encode(estimator, X)
-        levels = encoded.in_units(_levels(encoded, settings))
+        levels = encoded.in_units(_levels(encoded, n_samples, settings))
     frame = pd.DataFrame(levels, index=encoded.index, columns=list(LEVELS))
     frame["amortization_gap"] = frame["elbo_optimised"] - frame["elbo"]
     frame["approximation_gap"] = frame["log_prob"] - frame["elbo_optimised"]
     return frame
 
 
-def _levels(encoded: Encoded, settings: _Settings) -> Tensor:
+def _levels(encoded: Encoded, n_samples: int, settings: RefitSettings) -> Tensor:
     """The three levels of every row, float64 of shape (n, 3)."""
     model, generator = encoded.model, encoded.generator(2)
     check = noise_block(CHECK_SAMPLES, model.n_components, encoded.seed + 3)
-    fresh = noise_block(settings.n_samples, model.n_components, encoded.seed + 4)
+    fresh = noise_block(n_samples, model.n_components, encoded.seed + 4)
     parts = []
     for part in encoded.chunks(2 * MIRRORED_PAIRS):
-        own = _Optimiser(model, part, check, generator).run(settings)
-        some = torch.arange(len(part.features)).split(rows_at_once(settings.n_samples))
+        own = PosteriorRefit(model, part, check, generator).run(settings)
+        some = torch.arange(len(part.features)).split(rows_at_once(n_samples))
         parts += [_three(model, part.take(rows), own[:, :, rows], fresh) for rows in some]
     return torch.cat(parts)
 
@@ -143,80 +131,14 @@ def _levels(encoded: Encoded, settings: _Settings) -> Tensor:
 def _three(model: VAE, part: Table, own: Tensor, noise: Tensor) -> Tensor:
     """The levels (n, 3) of some rows, whose own posteriors are `own` (2, 1, n, k) away."""
     posterior = model.posterior(part.features, part.masks[1], part.context)
-    encoder = _log_weights(model, part, posterior, noise).double()
-    moved = _log_weights(model, part, posterior.shifted(*own), noise).double()
+    encoder = log_weights(model, part, posterior, noise).double()
+    moved = log_weights(model, part, posterior.shifted(*own), noise).double()
     # Comparing with NaN is false. The better posterior also is the better proposal: weights of a
     # poor one have heavy tails, and one point of the shared noise could mislead all rows.
     better = moved.mean(-1, keepdim=True) > encoder.mean(-1, keepdim=True)
     kept = torch.where(better, moved, encoder)
     log_prob = kept.logsumexp(-1) - math.log(len(noise))
     return torch.stack([encoder.mean(-1), kept.mean(-1), log_prob], dim=-1)
-
-
-def _log_weights(
-    model: VAE, part: Table, posterior: Posterior | LayeredPosterior, noise: Tensor
-) -> Tensor:
-    """``log p(x_o, z) - log q(z)`` of every row's samples, (n, n_samples)."""
-    z, log_q = posterior.rsample(noise)
-    driven = model.decode(z, part.context)
-    log_likelihood = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
-    return (log_likelihood + model.log_prior(z, part.context) - log_q)[0]
-
-
-class _Optimiser:
-    """Every row's own posterior, found by gradient steps from the encoder's.
-
-    Parameters
-    ----------
-    model : VAE
-        Read only: gradients are taken with respect to the rows' own numbers.
-    part : Table
-        Rows that are optimised side by side.
-    check : Tensor of shape (n_samples, k)
-        Noise under which rows are scored.
-    generator : torch.Generator
-        Of the noise of the steps.
-    """
-
-    def __init__(self, model: VAE, part: Table, check: Tensor, generator: torch.Generator) -> None:
-        self.model, self.part, self.check, self.generator = model, part, check, generator
-        self.posterior = model.posterior(part.features, part.masks[1], part.context)
-        # Move and log scale, added to the encoder's.
-        self.own = torch.zeros(2, 1, len(part.features), model.n_components, requires_grad=True)
-
-    def run(self, settings: _Settings) -> Tensor:
-        """The best found, (2, 1, n, k)."""
-        adam = torch.optim.Adam([self.own], lr=settings.learning_rate)
-        best, score = self.own.detach().clone(), self._score()
-        for step in range(1, settings.max_iter + 1):
-            self.own.grad = self._gradient()
-            adam.step()
-            if step % CHECK_EVERY and step != settings.max_iter:
-                continue
-            now = self._score()
-            better = now > score  # false for NaN
-            gain = (now - score).where(better, 0.0).mean()
-            score = now.where(better, score)
-            best = self.own.detach().where(better[:, None], best)
-            if gain < settings.tol:
-                break
-        return best
-
-    def _gradient(self) -> Tensor:
-        """Of the negative ELBO, with fresh noise in mirrored pairs."""
-        shape = (1, len(self.part.features), MIRRORED_PAIRS, self.model.n_components)
-        half = torch.randn(shape, generator=self.generator)
-        with torch.enable_grad():
-            loss = -self._bound(torch.cat([half, -half], dim=2)).sum()
-            return torch.autograd.grad(loss, self.own)[0]
-
-    def _score(self) -> Tensor:
-        return self._bound(self.check).double()
-
-    def _bound(self, noise: Tensor) -> Tensor:
-        """ELBO of every row, (n,)."""
-        posterior = self.posterior.shifted(*self.own)
-        return _log_weights(self.model, self.part, posterior, noise).mean(-1)
 
 
 class AmortizationGapDisplay:

@@ -84,12 +84,14 @@ class TableCodec:
         keep_empty_features: bool = False,
         max_categories: int = 100,
         fills: bool = True,
+        unseen: str = "count as absent",
     ) -> None:
         self.column_types = column_types
         self.missing_values = missing_values
         self.keep_empty_features = keep_empty_features
         self.max_categories = max_categories
         self.fills = fills
+        self.unseen = unseen
 
     def fit(self, X: Any) -> TableCodec:
         """Learn each column's kind, levels and status.
@@ -360,7 +362,7 @@ class TableCodec:
         refuse_infinite(infinite)
         if unseen:
             warnings.warn(
-                f"Values not seen during fit count as absent: {'; '.join(unseen)}.",
+                f"Values not seen during fit {self.unseen}: {'; '.join(unseen)}.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,6 +43,19 @@ class Tensors:
     slope: Tensor
     intercept: Tensor
     context: Tensor | None = None
+
+    def take(self, rows: Tensor) -> Tensors:
+        """Some of the rows, by LongTensor; weights then have mean one again."""
+        weight = self.weight[rows]
+        return replace(
+            self,
+            features=self.features[rows],
+            targets=self.targets[rows],
+            regression_targets=self.regression_targets[rows],
+            observed=self.observed[rows],
+            weight=weight / weight.mean(),
+            context=None if self.context is None else self.context[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,13 +48,8 @@ class DensitySettings:
 
     n_components: int | str | None
     hidden_layer_sizes: tuple[int, ...]
-    prior: str
-    n_mixture: int
     n_importance_samples: int
     beta: float
-    free_bits: float
-    kl_warmup: float
-    isotropic: bool
     weight_decay: float
     max_iter: int
     batch_size: int
@@ -64,6 +59,11 @@ class DensitySettings:
     n_iter_no_change: int
     tol: float
     verbose: bool
+    prior: str = "normal"
+    n_mixture: int = 1
+    free_bits: float = 0.0
+    kl_warmup: float = 0.0
+    isotropic: bool = False
     conditioning: str = "decoder"
     hierarchy: str = "markov"
     inference: str = "top_down"
@@ -71,6 +71,8 @@ class DensitySettings:
     decoder: nn.Module | None = None
     # Latent dimensions of several stochastic layers; the first has `n_components`.
     layers: tuple[int, ...] = ()
+    # Rows that decide on the number of components; None for all that the linear start sees.
+    component_rows: int | None = None
 
 
 @dataclass
@@ -189,11 +191,12 @@ class DensityFitter:
         if k is None:
             k = x.shape[1]
         elif isinstance(k, str):
-            held_out = hold_out(observed, COMPONENT_FRACTION, 1, self.generator) >= 0
-            most = max(2, min(x.shape[1], len(x) // 5))
+            few = slice(settings.component_rows)
+            held_out = hold_out(observed[few], COMPONENT_FRACTION, 1, self.generator) >= 0
+            most = max(2, min(x.shape[1], len(x[few]) // 5))
             candidates = [c for c in COMPONENT_CANDIDATES if c < most] or [1]
             k, self.report.component_scores = choose_n_components(
-                x, observed, held_out, candidates, sample_weight=weight
+                x[few], observed[few], held_out, candidates, sample_weight=weight[few]
             )
         self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.

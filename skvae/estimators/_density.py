@@ -1,0 +1,61 @@
+"""What estimators share that fit one VAE for its density."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+
+from skvae.estimators._base import BaseVAE
+from skvae.training.density import DensityReport, DensitySettings
+
+
+class DensityEstimator(BaseVAE):
+    """From the parameters of an estimator to a fit, and from its report to fitted attributes."""
+
+    def _density_settings(
+        self, hidden: tuple[int, ...], steps: int, **special: Any
+    ) -> DensitySettings:
+        """What the fitter needs; `special` is what an estimator has or does on its own."""
+        return DensitySettings(
+            **{
+                "n_components": self.n_components,
+                "hidden_layer_sizes": hidden,
+                "n_importance_samples": int(self.n_importance_samples),
+                "beta": float(self.beta),
+                "weight_decay": float(self.alpha),
+                "max_iter": steps if self.max_iter == "auto" else int(self.max_iter),
+                "batch_size": int(self.batch_size),
+                "learning_rate": float(self.learning_rate_init),
+                "early_stopping": bool(self.early_stopping),
+                "validation_fraction": float(self.validation_fraction),
+                "n_iter_no_change": int(self.n_iter_no_change),
+                "tol": float(self.tol),
+                "verbose": bool(self.verbose),
+                **special,
+            }
+        )
+
+    def _check_width(self, n_components: Any, n_features: int) -> None:
+        if isinstance(n_components, Integral) and n_components > n_features:
+            raise ValueError(
+                f"n_components={self.n_components} is more than the {n_features} features that the "
+                "columns of X have (one per number, one per level of a category). Lower it."
+            )
+
+    def _publish_density(self, report: DensityReport) -> None:
+        history = report.history
+        self.n_components_ = report.n_components
+        self.component_scores_ = report.component_scores
+        self.loss_curve_ = history.loss
+        self.validation_scores_ = [scores[0] for scores in history.scores]
+        self.n_iter_ = history.n_iter or max(report.n_linear_iter, 1)
+        if history.recovered:
+            warnings.warn(
+                f"The loss stopped being finite after {self.n_iter_} steps; the best state before "
+                "was kept. Lower learning_rate_init, or look for columns with extreme values.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )

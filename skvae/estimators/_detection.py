@@ -1,0 +1,222 @@
+"""Statistics by which odd rows of a table are told from others, all large where rows are odd."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.estimators._latent import PRIOR_SHARE, LatentModel, Rows
+from skvae.inference import Table, noise_block
+from skvae.inference.ensemble import DECODED_AT_ONCE
+from skvae.inference.exemplars import (
+    MOST_EXEMPLARS,
+    Exemplars,
+    completed_features,
+    expected_features,
+)
+from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
+from skvae.inference.session import torch_defaults
+from skvae.inference.tails import MarginalTails, ScoreTail
+
+# Of z for each row.
+N_SAMPLES = 32
+# Steps and samples of likelihood regret, whose posteriors start at the encoder's.
+REGRET = RefitSettings(max_iter=60, learning_rate=0.05, tol=0.0, shared_noise=True)
+REGRET_SAMPLES = 64
+# Training rows that calibrate scores.
+MOST_CALIBRATION_ROWS = 10_000
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class ConstantTable:
+    """What there is to say where no column varies.
+
+    Attributes
+    ----------
+    rare : float
+        Surprise of a value that no training row has.
+    """
+
+    rare: float
+
+    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
+        """Large where constants are broken, whatever the name."""
+        return n_novel * self.rare
+
+
+@dataclass(frozen=True, eq=False)
+class _Likelihoods:
+    """What one pass over samples of z says of rows, in nats; absent entries count zero."""
+
+    log_prob: np.ndarray
+    elbo: np.ndarray
+    by_column: np.ndarray
+
+
+class Detection:
+    """Statistics of rows under one fitted VAE, and what they are over the training rows.
+
+    Parameters
+    ----------
+    latent : LatentModel
+    tails : MarginalTails
+    support : Rows
+        Training rows that the VAE was fitted on.
+    training : Rows
+        All training rows, or enough of them.
+    weight : ndarray of shape (n_training,)
+    ensemble : mapping of str to float
+        Statistics of which the ensemble is made, and their weights.
+    """
+
+    def __init__(
+        self,
+        latent: LatentModel,
+        tails: MarginalTails,
+        support: Rows,
+        training: Rows,
+        weight: np.ndarray,
+        ensemble: Mapping[str, float],
+    ) -> None:
+        self.latent, self.tails, self.ensemble = latent, tails, dict(ensemble)
+        some = support.take(slice(MOST_EXEMPLARS))
+        self._learn_exemplars(some, training.take(slice(MOST_EXEMPLARS)))
+        said = self._likelihoods(some)
+        count = np.maximum(some.observed.sum(axis=0), 1)
+        # What an entry contributes on average; absent ones count as much.
+        self.absent = (said.by_column * some.observed).sum(axis=0) / count
+        self.typical = float((said.log_prob + self._of_absent(some)).mean())
+        none = np.zeros(len(training.values))
+        each = self.statistics(ensemble, training, none)
+        self.scores = {name: ScoreTail.fit(score, weight) for name, score in each.items()}
+
+    @property
+    def rare(self) -> float:
+        """Surprise of a value that no training row has."""
+        return self.tails.rare
+
+    @torch_defaults()
+    def _learn_exemplars(self, support: Rows, training: Rows) -> None:
+        parts = [self._places(part) for part in self.latent.table(support).chunks(ROWS_AT_ONCE)]
+        completed, rebuilt = zip(*parts, strict=True)
+        self.completed = Exemplars.of(torch.cat(completed))
+        self.rebuilt = Exemplars.of(torch.cat(rebuilt))
+        every = [self._places(part)[0] for part in self.latent.table(training).chunks(ROWS_AT_ONCE)]
+        self.everyone = Exemplars.of(torch.cat(every))
+
+    def _places(self, part: Table) -> tuple[Tensor, Tensor]:
+        """Features with the holes filled, and features that the posterior's centre stands for."""
+        model, specs = self.latent.model, self.latent.scaler.specs
+        centre = model.posterior(part.features, part.masks[1], part.context).centre
+        return completed_features(model, specs, part), expected_features(model, specs, centre)
+
+    # Statistics -----------------------------------------------------------------------------
+
+    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
+        """One statistic of every row, large where it is odd; float64 of shape (n,).
+
+        Parameters
+        ----------
+        name : str
+        rows : Rows
+        n_novel : ndarray of shape (n,)
+            How many cells of each row hold what no training row did.
+        """
+        return self.statistics([name], rows, n_novel)[name]
+
+    def statistics(
+        self, names: Iterable[str], rows: Rows, n_novel: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Several statistics by name, see `statistic`."""
+        names = list(names)
+        rare = n_novel * self.rare
+        out: dict[str, np.ndarray] = {}
+        if {"log_likelihood", "elbo", "reconstruction", "typicality"} & {*names}:
+            said, absent = self._likelihoods(rows), self._of_absent(rows)
+            log_prob = said.log_prob + absent
+            out["log_likelihood"] = rare - log_prob
+            out["elbo"] = rare - (said.elbo + absent)
+            out["reconstruction"] = rare - (said.by_column.sum(axis=1) + absent)
+            out["typicality"] = np.abs(self.typical - log_prob + rare)
+        if "marginal" in names:
+            out["marginal"] = self.tails.score(rows.values, rows.observed) + rare
+        if {"latent", "neighbours", "local"} & {*names}:
+            out["neighbours"], out["local"], out["latent"] = self._distances(rows)
+        if "likelihood_regret" in names:
+            out["likelihood_regret"] = self._regret(rows) + rare
+        if "ensemble" in names:
+            each = self.statistics(self.ensemble, rows, n_novel)
+            surprises = [self.scores[member].surprise(score) for member, score in each.items()]
+            out["ensemble"] = np.average(surprises, axis=0, weights=[*self.ensemble.values()])
+        return {name: out[name] for name in names}
+
+    def _of_absent(self, rows: Rows) -> np.ndarray:
+        return np.where(rows.observed, 0.0, self.absent).sum(axis=1)
+
+    @torch_defaults()
+    def _likelihoods(self, rows: Rows) -> _Likelihoods:
+        """Log-density by importance sampling, the bound, and expected log-densities by column.
+
+        Samples come from the encoder and the prior, as in `LatentModel.log_prob`; the bound and
+        the columns take the encoder's alone.
+        """
+        model = self.latent.model
+        n_prior = N_SAMPLES // PRIOR_SHARE
+        noise = noise_block(N_SAMPLES - n_prior, model.n_components, self.latent.seed)
+        generator = torch.Generator().manual_seed(self.latent.seed)
+        draws = model.prior.sample(n_prior, model, generator).unsqueeze(1)
+        parts = [
+            _say(model, part, noise, draws)
+            for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // N_SAMPLES))
+        ]
+        return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
+
+    @torch_defaults()
+    def _distances(self, rows: Rows) -> Iterable[np.ndarray]:
+        """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
+        parts = []
+        for part in self.latent.table(rows).chunks(ROWS_AT_ONCE):
+            completed, rebuilt = self._places(part)
+            near = self.completed.distance(completed), self.everyone.local(completed)
+            parts.append((*near, self.rebuilt.distance(rebuilt)))
+        return (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+
+    @torch_defaults()
+    def _regret(self, rows: Rows) -> np.ndarray:
+        """What the bound gains when every row gets a posterior of its own (Xiao et al. 2020)."""
+        model, seed = self.latent.model, self.latent.seed
+        noise = noise_block(REGRET_SAMPLES, model.n_components, seed)
+        parts = []
+        for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // REGRET_SAMPLES)):
+            # The same noise for every part and row: no score depends on other rows.
+            generator = torch.Generator().manual_seed(seed)
+            own = PosteriorRefit(model, part, noise, generator).run(REGRET)
+            posterior = model.posterior(part.features, part.masks[1], part.context)
+            before = log_weights(model, part, posterior, noise).double().mean(-1)
+            after = log_weights(model, part, posterior.shifted(*own), noise).double().mean(-1)
+            parts.append((after - before).clamp(min=0))
+        return torch.cat(parts).numpy()
+
+
+def _say(model, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    observed, observed_features = part.masks
+    posterior = model.posterior(part.features, observed_features, part.context)
+    own, log_q = posterior.rsample(noise)
+    others = draws.expand(-1, own.shape[1], -1, -1)
+    z = torch.cat([own, others], dim=-2)
+    log_q = torch.cat([log_q, posterior.log_prob_at(others)], dim=-1).double()
+    log_p = model.log_prior(z, part.context).double()
+    by_entry = model.log_likelihood(model.decode(z, part.context), part.targets, observed)
+    log_likelihood = by_entry.sum(-1).double()
+    share = others.shape[-2] / z.shape[-2]
+    mixture = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
+    log_prob = (log_likelihood + log_p - mixture).logsumexp(-1) - math.log(z.shape[-2])
+    n = len(noise)
+    elbo = (log_likelihood + log_p - log_q)[..., :n].mean(-1)
+    return log_prob[0], elbo[0], by_entry[0, :, :n].double().mean(1)
