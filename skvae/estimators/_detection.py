@@ -16,7 +16,6 @@ from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import (
     MOST_EXEMPLARS,
     Exemplars,
-    completed_features,
     expected_features,
 )
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
@@ -30,7 +29,8 @@ REGRET = RefitSettings(max_iter=60, learning_rate=0.05, tol=0.0, shared_noise=Tr
 REGRET_SAMPLES = 64
 # Training rows that calibrate scores.
 MOST_CALIBRATION_ROWS = 10_000
-ROWS_AT_ONCE = 4096
+# A multiple of the block.
+ROWS_AT_ONCE, BLOCK = 4096, 32
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,14 @@ class Detection:
     def _places(self, part: Table) -> tuple[Tensor, Tensor]:
         """Features with the holes filled, and features that the posterior's centre stands for."""
         model, specs = self.latent.model, self.latent.scaler.specs
+        n = len(part.features)
+        # Matrix products round few rows differently: whole blocks make scores independent of
+        # which rows come along.
+        part = part.take(torch.arange(-(-n // BLOCK) * BLOCK).clamp(max=n - 1))
         centre = model.posterior(part.features, part.masks[1], part.context).centre
-        return completed_features(model, specs, part), expected_features(model, specs, centre)
+        rebuilt = expected_features(model, specs, centre)
+        completed = part.features.where(part.masks[1][0], rebuilt)
+        return completed[:n], rebuilt[:n]
 
     # Statistics -----------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ SUPPORT_FRACTION = 0.8
 # Gradient steps.
 STEPS_PER_ROW, FEWEST_STEPS, MOST_STEPS = 2, 100, 400
 # In interquartile ranges below the first quartile.
-OUTER_FENCE = 3.0
+INNER_FENCE = 1.5
 # Rows that decide on the number of latent dimensions.
 COMPONENT_ROWS = 1000
 
@@ -77,7 +77,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         - "marginal": tail probabilities of the columns one by one [6]_.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of training rows to call outliers; "auto" calls those that score below the lower
-        outer fence of the training scores, ``Q1 - 3 (Q3 - Q1)`` [7]_.
+        inner fence of the training scores, ``Q1 - 1.5 (Q3 - Q1)`` [7]_.
     robust : bool, default=True
         Fit the model to four fifths of the rows, leaving out those with the most surprising
         columns, as outliers among training rows otherwise teach it what they look like. False
@@ -306,10 +306,14 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             self.offset_ = float(np.percentile(scores, 100 * float(self.contamination)))
             return
         low, high = np.quantile(scores, [0.25, 0.75], weights=weight, method="inverted_cdf")
-        self.offset_ = float(low - OUTER_FENCE * (high - low))
+        self.offset_ = float(low - INNER_FENCE * (high - low))
 
     def _chosen_likelihoods(self) -> dict[str, str]:
         return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
+
+    @property
+    def _statistic(self) -> str:
+        return self.score
 
     # Predict --------------------------------------------------------------------------------
 
@@ -319,7 +323,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         return Rows(*self._codec.encode(X))
 
     def _score_rows(self, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
-        return -self._detection.statistic(self.score, rows, n_novel)
+        return -self._detection.statistic(self._statistic, rows, n_novel)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal every row is, by the statistic that `score` names.

@@ -11,7 +11,6 @@ from torch import Tensor
 from skvae.distributions.continuous import LogNormal
 from skvae.distributions.counts import NegativeBinomial, Poisson
 from skvae.distributions.finite import FiniteLikelihood
-from skvae.inference.ensemble import Table
 from skvae.models.start import FeatureSpec
 from skvae.models.vae import VAE
 
@@ -52,15 +51,6 @@ def _of_probabilities(spec: FeatureSpec, probs: Tensor) -> Tensor:
         return (probs - p) / (p * (1 - p)).clamp(min=1e-4).sqrt()
     codes = torch.arange(probs.shape[1], dtype=probs.dtype)
     return ((probs @ codes).unsqueeze(1) - spec.location) / spec.scale
-
-
-def completed_features(model: VAE, specs: Sequence[FeatureSpec], part: Table) -> Tensor:
-    """Features (n, q) with what the posterior's centre stands for in the holes."""
-    _, observed = part.masks
-    if bool(observed.all()):
-        return part.features
-    centre = model.posterior(part.features, observed, part.context).centre
-    return part.features.where(observed[0], expected_features(model, specs, centre))
 
 
 @dataclass(frozen=True, eq=False)

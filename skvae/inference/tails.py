@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Beyond this quantile of the training values a score's tail is taken for exponential.
+# Beyond this quantile of the training scores their tail is taken for exponential.
 TAIL_START = 0.95
 
 
@@ -109,45 +109,38 @@ class _Tails:
 class ScoreTail:
     """``-log`` of the probability that a training row scores at least as high.
 
-    Empirical up to a high quantile and exponential beyond, where training rows are too few to
-    count: there, surprise grows in a straight line (the peaks over a threshold of Pickands 1975,
-    without a shape parameter), so that no two rows far out are tied.
+    Empirical up to a high quantile, with straight lines between training scores, and exponential
+    beyond, where training rows are too few to count: there, surprise grows in a straight line (the
+    peaks over a threshold of Pickands 1975, without a shape parameter), so that no two rows far
+    out are tied.
 
     Attributes
     ----------
-    points : ndarray of shape (n,)
-        Sorted training scores.
-    above : ndarray of shape (n + 1,)
-        Weight of the scores from the i-th point on.
-    threshold, scale : float
-        Where the exponential part begins, and its mean excess.
+    points, nats : ndarray of shape (n,)
+        Distinct training scores up to the threshold, the last one, and their surprise.
+    scale : float
+        Mean excess over the threshold.
     """
 
     points: np.ndarray
-    above: np.ndarray
-    threshold: float
+    nats: np.ndarray
     scale: float
 
     @classmethod
     def fit(cls, scores: np.ndarray, weight: np.ndarray) -> ScoreTail:
         """From training scores, large where rows are odd."""
-        order = np.argsort(scores, kind="stable")
-        points, mass = scores[order], weight[order] / weight.sum()
-        above = np.concatenate([np.cumsum(mass[::-1])[::-1], [0.0]])
-        start = min(int(np.searchsorted(1 - above[1:], TAIL_START)), len(points) - 1)
-        threshold = points[start]
-        far = points >= threshold
-        excess = float((mass[far] * (points[far] - threshold)).sum() / max(mass[far].sum(), 1e-300))
-        spread = 1e-9 * max(float(np.abs(points).max()), 1.0)
-        return cls(points, above, float(threshold), max(excess, spread))
+        points, place = np.unique(scores, return_inverse=True)
+        mass = np.bincount(place, weights=weight) / weight.sum()
+        below = np.cumsum(mass)
+        last = min(int(np.searchsorted(below, TAIL_START)), len(points) - 1)
+        # Of a tie half lies above, so that tied scores do not look far out.
+        above = np.maximum(1 - below + 0.5 * mass, 0.5 * mass)
+        far = slice(last, None)
+        excess = mass[far] @ (points[far] - points[last]) / mass[far].sum()
+        smallest = 1e-9 * max(float(np.abs(points).max()), 1.0)
+        return cls(points[: last + 1], -np.log(above[: last + 1]), max(float(excess), smallest))
 
     def surprise(self, scores: np.ndarray) -> np.ndarray:
-        """In nats, 0 for the lowest score of all, shape (n,)."""
-        # A half of the mass at a tie counts, so that tied scores do not look far out.
-        first = np.searchsorted(self.points, scores, "left")
-        last = np.searchsorted(self.points, scores, "right")
-        share = 0.5 * (self.above[first] + self.above[last])
-        near = -np.log(np.maximum(share, 1e-300))
-        base = -np.log(1 - TAIL_START)
-        beyond = base + (scores - self.threshold) / self.scale
-        return np.where(scores > self.threshold, beyond, np.minimum(near, base))
+        """In nats, shape (n,)."""
+        near = np.interp(scores, self.points, self.nats)
+        return near + np.maximum(scores - self.points[-1], 0.0) / self.scale
