@@ -19,7 +19,7 @@ ESTIMATORS = [
     VAETransformer(hidden_layer_sizes=()),
     VAEOutlierDetector(),
     VAEOutlierDetector("log_likelihood", hidden_layer_sizes=(8,), max_iter=20, robust=False),
-    VAEOutlierDetector("local", hidden_layer_sizes=()),
+    VAEOutlierDetector("elbo", hidden_layer_sizes=()),
 ]
 
 

@@ -14,7 +14,6 @@ from skvae.estimators._latent import PRIOR_SHARE, LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import (
-    MOST_EXEMPLARS,
     Exemplars,
     expected_features,
 )
@@ -22,13 +21,16 @@ from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, ScoreTail
 
-# Of z for each row.
-N_SAMPLES = 32
+# Of z for each row: means over samples need few, a log-density more.
+FEW_SAMPLES, MANY_SAMPLES = 16, 64
 # Steps and samples of likelihood regret, whose posteriors start at the encoder's.
 REGRET = RefitSettings(max_iter=60, learning_rate=0.05, tol=0.0, shared_noise=True)
 REGRET_SAMPLES = 64
 # Training rows that calibrate scores.
 MOST_CALIBRATION_ROWS = 10_000
+# Training rows to measure distances to: robust ones need few, local ones density.
+FEW_EXEMPLARS, N_NEIGHBOURS = 1000, 10
+MANY_EXEMPLARS, N_LOCAL_NEIGHBOURS = 2000, 3
 # A multiple of the block.
 ROWS_AT_ONCE, BLOCK = 4096, 32
 
@@ -45,7 +47,9 @@ class ConstantTable:
 
     rare: float
 
-    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
+    def statistic(
+        self, name: str, rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
+    ) -> np.ndarray:
         """Large where constants are broken, whatever the name."""
         return n_novel * self.rare
 
@@ -85,15 +89,15 @@ class Detection:
         ensemble: Mapping[str, float],
     ) -> None:
         self.latent, self.tails, self.ensemble = latent, tails, dict(ensemble)
-        some = support.take(slice(MOST_EXEMPLARS))
-        self._learn_exemplars(some, training.take(slice(MOST_EXEMPLARS)))
-        said = self._likelihoods(some)
+        some = support.take(slice(FEW_EXEMPLARS))
+        self._learn_exemplars(some, training.take(slice(MANY_EXEMPLARS)))
+        said = self._likelihoods(some, MANY_SAMPLES)
         count = np.maximum(some.observed.sum(axis=0), 1)
         # What an entry contributes on average; absent ones count as much.
         self.absent = (said.by_column * some.observed).sum(axis=0) / count
         self.typical = float((said.log_prob + self._of_absent(some)).mean())
         none = np.zeros(len(training.values))
-        each = self.statistics(ensemble, training, none)
+        each = self.statistics(ensemble, training, none, leave_out=True)
         self.scores = {name: ScoreTail.fit(score, weight) for name, score in each.items()}
 
     @property
@@ -105,10 +109,10 @@ class Detection:
     def _learn_exemplars(self, support: Rows, training: Rows) -> None:
         parts = [self._places(part) for part in self.latent.table(support).chunks(ROWS_AT_ONCE)]
         completed, rebuilt = zip(*parts, strict=True)
-        self.completed = Exemplars.of(torch.cat(completed))
-        self.rebuilt = Exemplars.of(torch.cat(rebuilt))
+        self.completed = Exemplars.of(torch.cat(completed), N_NEIGHBOURS)
+        self.rebuilt = Exemplars.of(torch.cat(rebuilt), N_NEIGHBOURS)
         every = [self._places(part)[0] for part in self.latent.table(training).chunks(ROWS_AT_ONCE)]
-        self.everyone = Exemplars.of(torch.cat(every))
+        self.everyone = Exemplars.of(torch.cat(every), N_LOCAL_NEIGHBOURS)
 
     def _places(self, part: Table) -> tuple[Tensor, Tensor]:
         """Features with the holes filled, and features that the posterior's centre stands for."""
@@ -124,7 +128,9 @@ class Detection:
 
     # Statistics -----------------------------------------------------------------------------
 
-    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
+    def statistic(
+        self, name: str, rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
+    ) -> np.ndarray:
         """One statistic of every row, large where it is odd; float64 of shape (n,).
 
         Parameters
@@ -133,18 +139,22 @@ class Detection:
         rows : Rows
         n_novel : ndarray of shape (n,)
             How many cells of each row hold what no training row did.
+        leave_out : bool, default=False
+            Training rows then are no neighbours of themselves: what new rows like them score.
         """
-        return self.statistics([name], rows, n_novel)[name]
+        return self.statistics([name], rows, n_novel, leave_out=leave_out)[name]
 
     def statistics(
-        self, names: Iterable[str], rows: Rows, n_novel: np.ndarray
+        self, names: Iterable[str], rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
     ) -> dict[str, np.ndarray]:
         """Several statistics by name, see `statistic`."""
         names = list(names)
         rare = n_novel * self.rare
         out: dict[str, np.ndarray] = {}
         if {"log_likelihood", "elbo", "reconstruction", "typicality"} & {*names}:
-            said, absent = self._likelihoods(rows), self._of_absent(rows)
+            density = {"log_likelihood", "typicality"} & {*names}
+            said = self._likelihoods(rows, MANY_SAMPLES if density else FEW_SAMPLES)
+            absent = self._of_absent(rows)
             log_prob = said.log_prob + absent
             out["log_likelihood"] = rare - log_prob
             out["elbo"] = rare - (said.elbo + absent)
@@ -153,11 +163,11 @@ class Detection:
         if "marginal" in names:
             out["marginal"] = self.tails.score(rows.values, rows.observed) + rare
         if {"latent", "neighbours", "local"} & {*names}:
-            out["neighbours"], out["local"], out["latent"] = self._distances(rows)
+            out["neighbours"], out["local"], out["latent"] = self._distances(rows, leave_out)
         if "likelihood_regret" in names:
             out["likelihood_regret"] = self._regret(rows) + rare
         if "ensemble" in names:
-            each = self.statistics(self.ensemble, rows, n_novel)
+            each = self.statistics(self.ensemble, rows, n_novel, leave_out=leave_out)
             surprises = [self.scores[member].surprise(score) for member, score in each.items()]
             out["ensemble"] = np.average(surprises, axis=0, weights=[*self.ensemble.values()])
         return {name: out[name] for name in names}
@@ -166,31 +176,36 @@ class Detection:
         return np.where(rows.observed, 0.0, self.absent).sum(axis=1)
 
     @torch_defaults()
-    def _likelihoods(self, rows: Rows) -> _Likelihoods:
+    def _likelihoods(self, rows: Rows, n_samples: int) -> _Likelihoods:
         """Log-density by importance sampling, the bound, and expected log-densities by column.
 
         Samples come from the encoder and the prior, as in `LatentModel.log_prob`; the bound and
         the columns take the encoder's alone.
         """
         model = self.latent.model
-        n_prior = N_SAMPLES // PRIOR_SHARE
-        noise = noise_block(N_SAMPLES - n_prior, model.n_components, self.latent.seed)
+        n_prior = n_samples // PRIOR_SHARE
+        noise = noise_block(n_samples - n_prior, model.n_components, self.latent.seed)
         generator = torch.Generator().manual_seed(self.latent.seed)
         draws = model.prior.sample(n_prior, model, generator).unsqueeze(1)
         parts = [
             _say(model, part, noise, draws)
-            for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // N_SAMPLES))
+            for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // n_samples))
         ]
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
 
     @torch_defaults()
-    def _distances(self, rows: Rows) -> Iterable[np.ndarray]:
+    def _distances(self, rows: Rows, leave_out: bool) -> Iterable[np.ndarray]:
         """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
         parts = []
         for part in self.latent.table(rows).chunks(ROWS_AT_ONCE):
             completed, rebuilt = self._places(part)
-            near = self.completed.distance(completed), self.everyone.local(completed)
-            parts.append((*near, self.rebuilt.distance(rebuilt)))
+            parts.append(
+                (
+                    self.completed.distance(completed, leave_out=leave_out),
+                    self.everyone.local(completed, leave_out=leave_out),
+                    self.rebuilt.distance(rebuilt, leave_out=leave_out),
+                )
+            )
         return (torch.cat(part).numpy() for part in zip(*parts, strict=True))
 
     @torch_defaults()

@@ -34,15 +34,30 @@ def explanation_table(
     latent: LatentModel,
     entries: LeaveOneOut,
     novel: np.ndarray,
+    typical: np.ndarray,
     rare: float,
 ) -> pd.DataFrame:
-    """One row for each entry of `X` that a model sees, or that breaks a constant column."""
+    """One row for each entry of `X` that a model sees, or that breaks a constant column.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+    codec : TableCodec
+    latent : LatentModel
+    entries : LeaveOneOut
+    novel : bool ndarray of shape (n, n_columns)
+        Cells that hold what no training row did.
+    typical : ndarray of shape (p,)
+        Surprise of an average entry, by modelled column.
+    rare : float
+        Surprise of novel cells.
+    """
     scaler = latent.scaler
     unit = np.exp(-scaler.log_jacobian)
     point = scaler.from_targets(entries.point.numpy())
     std = entries.std.numpy() * unit
     surprise = entries.surprise.numpy() - np.where(scaler.numeric, scaler.log_jacobian, 0.0)
-    excess = (entries.surprise - entries.entropy).numpy()
+    excess = entries.surprise.numpy() - typical
     frame = isinstance(X, pd.DataFrame)
     index = X.index if frame else pd.RangeIndex(len(novel))
     raw = X if frame else np.asarray(X)

@@ -37,13 +37,13 @@ SCORES = (
     "marginal",
 )
 # What the ensemble weighs together, and how much each counts.
-ENSEMBLE = {"elbo": 1.0, "latent": 1.0, "neighbours": 1.0, "local": 1.5, "marginal": 1.0}
+ENSEMBLE = {"elbo": 1.0, "latent": 1.0, "neighbours": 1.0, "local": 2.0, "marginal": 1.0}
 # Share of the rows that the model is fitted on, those with the least surprising columns.
 SUPPORT_FRACTION = 0.8
 # Gradient steps.
-STEPS_PER_ROW, FEWEST_STEPS, MOST_STEPS = 2, 100, 400
+STEPS_PER_ROW, FEWEST_STEPS, MOST_STEPS = 2, 100, 300
 # In interquartile ranges below the first quartile.
-INNER_FENCE = 1.5
+FENCE = 2.2
 # Rows that decide on the number of latent dimensions.
 COMPONENT_ROWS = 1000
 
@@ -77,7 +77,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         - "marginal": tail probabilities of the columns one by one [6]_.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of training rows to call outliers; "auto" calls those that score below the lower
-        inner fence of the training scores, ``Q1 - 1.5 (Q3 - Q1)`` [7]_.
+        fence of the training scores, ``Q1 - 2.2 (Q3 - Q1)`` [7]_.
     robust : bool, default=True
         Fit the model to four fifths of the rows, leaving out those with the most surprising
         columns, as outliers among training rows otherwise teach it what they look like. False
@@ -88,7 +88,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of the encoder, reversed in the decoder. ``()`` is the linear VAE, factor
         analysis.
-    n_importance_samples : int, default=8
+    n_importance_samples : int, default=4
         Samples of the training bound: 1 is the ELBO, more the IWAE.
     beta : float, default=1.0
         Weight of the divergence from the prior. Unless it is 1, the bound is the ELBO.
@@ -103,7 +103,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
     alpha : float, default=0.3
         Weight decay towards the linear model.
     max_iter : int or "auto", default="auto"
-        Gradient steps; "auto" is two per row, from 100 to 400.
+        Gradient steps; "auto" is two per row, from 100 to 300.
     batch_size : int, default=128
     learning_rate_init : float, default=5e-3
         Peak of a one-cycle schedule.
@@ -158,7 +158,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
     .. [5] Breunig, Kriegel, Ng and Sander (2000), LOF: Identifying Density-Based Local Outliers.
     .. [6] Li et al. (2022), ECOD: Unsupervised Outlier Detection Using Empirical Cumulative
        Distribution Functions.
-    .. [7] Tukey (1977), Exploratory Data Analysis.
+    .. [7] Hoaglin and Iglewicz (1987), Fine-Tuning Some Resistant Rules for Outlier Labeling.
 
     Examples
     --------
@@ -175,6 +175,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseVAE._parameter_constraints,
+        "n_components": [*BaseVAE._parameter_constraints["n_components"], None],
         "score": [StrOptions(set(SCORES))],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "robust": ["boolean"],
@@ -189,7 +190,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         robust: bool = True,
         n_components: int | str | None = "auto",
         hidden_layer_sizes: str | Sequence[int] = "auto",
-        n_importance_samples: int = 8,
+        n_importance_samples: int = 4,
         beta: float = 1.0,
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
@@ -263,12 +264,21 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
                 f"beta={self.beta!r} is for the networks; hidden_layer_sizes=() has none."
             )
         rows = Rows(*self._codec.encode(X))
+        random = np.random.RandomState(self._seed())
+        known = random.permutation(n)[:MOST_CALIBRATION_ROWS]
         with torch_defaults(grad=True):
-            self._fit_detection(rows, weight, hidden)
-        self._set_offset(self._score_rows(rows, np.zeros(n)), weight)
+            self._fit_detection(rows, weight, hidden, known, random)
+        self._set_offset(rows, known, weight)
         return self
 
-    def _fit_detection(self, rows: Rows, weight: np.ndarray, hidden: tuple[int, ...]) -> None:
+    def _fit_detection(
+        self,
+        rows: Rows,
+        weight: np.ndarray,
+        hidden: tuple[int, ...],
+        known: np.ndarray,
+        random: np.random.RandomState,
+    ) -> None:
         nominal = [column.kind in ("binary", "categorical") for column in self._modelled_columns]
         tails = MarginalTails(rows.values, rows.observed, nominal, weight)
         self._detection = ConstantTable(tails.rare)
@@ -283,14 +293,12 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             surprise = tails.score(rows.values, rows.observed)
             support = lowest(surprise, weight, SUPPORT_FRACTION)
         self._check_width(self.n_components, tensors.features.shape[1])
-        seed = self._seed()
+        seed = int(random.randint(2**31 - 1))
         steps = int(np.clip(STEPS_PER_ROW * len(support), FEWEST_STEPS, MOST_STEPS))
         settings = self._density_settings(hidden, steps, component_rows=COMPONENT_ROWS)
         fitter = DensityFitter(tensors.take(torch.from_numpy(support)), settings, seed)
         model, report = fitter.fit()
         self._latent = LatentModel(model, scaler, seed)
-        random = np.random.RandomState(seed)
-        known = random.permutation(len(weight))[:MOST_CALIBRATION_ROWS]
         self._detection = Detection(
             self._latent,
             tails,
@@ -301,12 +309,16 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         )
         self._publish_density(report)
 
-    def _set_offset(self, scores: np.ndarray, weight: np.ndarray) -> None:
+    def _set_offset(self, rows: Rows, known: np.ndarray, weight: np.ndarray) -> None:
         if self.contamination != "auto":
+            scores = self._score_rows(rows, np.zeros(len(weight)))
             self.offset_ = float(np.percentile(scores, 100 * float(self.contamination)))
             return
+        rows, weight, none = rows.take(known), weight[known], np.zeros(len(known))
+        # For new rows: training rows are no neighbours of themselves.
+        scores = -self._detection.statistic(self._statistic, rows, none, leave_out=True)
         low, high = np.quantile(scores, [0.25, 0.75], weights=weight, method="inverted_cdf")
-        self.offset_ = float(low - INNER_FENCE * (high - low))
+        self.offset_ = float(low - FENCE * (high - low))
 
     def _chosen_likelihoods(self) -> dict[str, str]:
         return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
@@ -396,9 +408,9 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             contributions of each row first. ``value``: the entry. ``expected`` and ``std``:
             conditional mean and standard deviation given the rest of the row, or the most
             probable level (and NaN). ``surprise``: ``-log p(x_j | x_rest)`` in nats, in the units
-            of the column. ``contribution``: by how much that is more than the model expects, so
-            that columns can be compared. Absent entries have an expectation alone; constant
-            columns are left out unless they are broken.
+            of the column. ``contribution``: by how much that is more than for an average entry
+            of the column, so that columns can be compared. Absent entries have an expectation
+            alone; constant columns are left out unless they are broken.
         """
         check_positive(n_samples, "n_samples")
         rows = self._rows(X)
@@ -408,8 +420,10 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             )
         entries = entries_given_rest(self._latent, rows, int(n_samples))
         novel = novel_cells(self._codec, X)
-        rare = self._detection.rare
-        return explanation_table(X, self._codec, self._latent, entries, novel, rare)
+        detection = self._detection
+        return explanation_table(
+            X, self._codec, self._latent, entries, novel, -detection.absent, detection.rare
+        )
 
 
 def lowest(scores: np.ndarray, weight: np.ndarray, fraction: float) -> np.ndarray:

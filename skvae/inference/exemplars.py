@@ -14,8 +14,6 @@ from skvae.distributions.finite import FiniteLikelihood
 from skvae.models.start import FeatureSpec
 from skvae.models.vae import VAE
 
-N_NEIGHBOURS = 10
-MOST_EXEMPLARS = 1000
 # Distances held at once.
 DISTANCES_AT_ONCE = 8_000_000
 # In standard deviations: repeated rows are no nearer than this.
@@ -60,45 +58,54 @@ class Exemplars:
     Attributes
     ----------
     points : Tensor of shape (m, d)
+    n_neighbours : int
+        How many of them are near, where there are as many.
     spacing : Tensor of shape (m,)
         Log of each point's mean distance to the nearest others.
     """
 
     points: Tensor
+    n_neighbours: int
     spacing: Tensor
 
     @classmethod
-    def of(cls, points: Tensor) -> Exemplars:
+    def of(cls, points: Tensor, n_neighbours: int) -> Exemplars:
         """Of points (m, d)."""
-        alone = cls(points, points.new_zeros(len(points)))
-        if len(points) == 1:
-            return alone
-        # The nearest point of all is the point itself.
-        distance, _ = alone._nearest(points, N_NEIGHBOURS + 1)
-        return cls(points, _log(distance[:, 1:].mean(1)))
+        alone = cls(points, n_neighbours, points.new_zeros(len(points)))
+        return cls(points, n_neighbours, alone.distance(points, leave_out=True))
 
-    def distance(self, points: Tensor) -> Tensor:
-        """Log of the mean distance of points (n, d) to the nearest exemplars, shape (n,)."""
-        return _log(self._nearest(points, N_NEIGHBOURS)[0].mean(1))
+    def distance(self, points: Tensor, *, leave_out: bool = False) -> Tensor:
+        """Log of the mean distance of points (n, d) to the nearest exemplars, shape (n,).
 
-    def local(self, points: Tensor) -> Tensor:
+        With `leave_out`, points that are exemplars do not count as their own neighbours.
+        """
+        return _log(self._nearest(points, leave_out)[0].mean(1))
+
+    def local(self, points: Tensor, *, leave_out: bool = False) -> Tensor:
         """`distance` less half of what it is for the neighbours themselves, shape (n,).
 
         All of it would make the local outlier factor (Breunig et al. 2000), none the distance:
         half is between an odd place and an empty one.
         """
-        distance, nearest = self._nearest(points, N_NEIGHBOURS)
+        distance, nearest = self._nearest(points, leave_out)
         return _log(distance.mean(1)) - 0.5 * self.spacing[nearest].mean(1)
 
-    def _nearest(self, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Distances to the k nearest exemplars, near ones first, and which they are; (n, k)."""
-        k = min(k, len(self.points))
+    def _nearest(self, points: Tensor, leave_out: bool) -> tuple[Tensor, Tensor]:
+        """Distances to the nearest exemplars, near ones first, and which they are; (n, k)."""
+        k = min(self.n_neighbours + leave_out, len(self.points))
         parts = [
             self._distances(some).topk(k, largest=False)
             for some in points.split(max(1, DISTANCES_AT_ONCE // len(self.points)))
         ]
-        distances, places = zip(*parts, strict=True)
-        return torch.cat(distances), torch.cat(places)
+        distances, places = (torch.cat(part) for part in zip(*parts, strict=True))
+        if not leave_out or k == 1:
+            return distances, places
+        # A point at no distance is the point itself; of the others the farthest is one too many.
+        own = distances[:, :1] <= SHORTEST
+        return (
+            torch.where(own, distances[:, 1:], distances[:, :-1]),
+            torch.where(own, places[:, 1:], places[:, :-1]),
+        )
 
     def _distances(self, points: Tensor) -> Tensor:
         # By way of matrix products they would be rounded differently from batch to batch.
