@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from skvae.estimators._latent import PRIOR_SHARE, LatentModel, Rows
+from skvae.estimators._prediction import within_domain
 from skvae.inference import noise_block
 from skvae.inference.leave_one_out import LeaveOneOut, leave_one_out
 from skvae.inference.session import torch_defaults
@@ -54,7 +55,7 @@ def explanation_table(
     """
     scaler = latent.scaler
     unit = np.exp(-scaler.log_jacobian)
-    point = scaler.from_targets(entries.point.numpy())
+    point = within_domain(scaler, scaler.from_targets(entries.point.numpy()))
     std = entries.std.numpy() * unit
     surprise = entries.surprise.numpy() - np.where(scaler.numeric, scaler.log_jacobian, 0.0)
     excess = entries.surprise.numpy() - typical

@@ -1,4 +1,4 @@
-"""Diagnostics of fitted `VAETransformer`s: collapse, tightness of the bound, maps of latents.
+"""Diagnostics of fitted estimators: collapse, tightness of the bound, latents, odd rows.
 
 Every diagnostic has a Display that draws it with matplotlib: `from_estimator` computes and draws,
 `plot` draws again.
@@ -7,6 +7,7 @@ Every diagnostic has a Display that draws it with matplotlib: `from_estimator` c
 from skvae.inspection.amortization import AmortizationGapDisplay, amortization_gap
 from skvae.inspection.bounds import BoundCurveDisplay, bound_curve
 from skvae.inspection.curves import LossCurveDisplay
+from skvae.inspection.explanation import ExplanationDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.report import LatentReport, LatentReportDisplay, latent_report
 from skvae.inspection.traversals import TraversalDisplay
@@ -14,6 +15,7 @@ from skvae.inspection.traversals import TraversalDisplay
 __all__ = [
     "AmortizationGapDisplay",
     "BoundCurveDisplay",
+    "ExplanationDisplay",
     "LatentMapDisplay",
     "LatentReport",
     "LatentReportDisplay",
