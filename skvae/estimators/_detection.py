@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae.estimators._latent import PRIOR_SHARE, LatentModel, Rows
+from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import (
     Exemplars,
     expected_features,
 )
+from skvae.inference.importance import log_mixture
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, ScoreTail
+from skvae.models.vae import VAE
 
 # Of z for each row: means over samples need few, a log-density more.
 FEW_SAMPLES, MANY_SAMPLES = 16, 64
@@ -183,10 +185,7 @@ class Detection:
         the columns take the encoder's alone.
         """
         model = self.latent.model
-        n_prior = n_samples // PRIOR_SHARE
-        noise = noise_block(n_samples - n_prior, model.n_components, self.latent.seed)
-        generator = torch.Generator().manual_seed(self.latent.seed)
-        draws = model.prior.sample(n_prior, model, generator).unsqueeze(1)
+        noise, draws = self.latent.shared_samples(n_samples)
         parts = [
             _say(model, part, noise, draws)
             for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // n_samples))
@@ -225,7 +224,7 @@ class Detection:
         return torch.cat(parts).numpy()
 
 
-def _say(model, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _say(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     observed, observed_features = part.masks
     posterior = model.posterior(part.features, observed_features, part.context)
     own, log_q = posterior.rsample(noise)
@@ -235,8 +234,7 @@ def _say(model, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tens
     log_p = model.log_prior(z, part.context).double()
     by_entry = model.log_likelihood(model.decode(z, part.context), part.targets, observed)
     log_likelihood = by_entry.sum(-1).double()
-    share = others.shape[-2] / z.shape[-2]
-    mixture = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
+    mixture = log_mixture(log_q, log_p, others.shape[-2] / z.shape[-2])
     log_prob = (log_likelihood + log_p - mixture).logsumexp(-1) - math.log(z.shape[-2])
     n = len(noise)
     elbo = (log_likelihood + log_p - log_q)[..., :n].mean(-1)

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from skvae.estimators._latent import PRIOR_SHARE, LatentModel, Rows
+from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._prediction import within_domain
-from skvae.inference import noise_block
 from skvae.inference.leave_one_out import LeaveOneOut, leave_one_out
 from skvae.inference.session import torch_defaults
 from skvae.tabular import TableCodec
@@ -21,12 +19,8 @@ COLUMNS = ("value", "expected", "std", "surprise", "contribution")
 @torch_defaults()
 def entries_given_rest(latent: LatentModel, rows: Rows, n_samples: int) -> LeaveOneOut:
     """`leave_one_out` with the noise that all rows of a model share."""
-    model = latent.model
-    n_prior = max(1, n_samples // PRIOR_SHARE)
-    noise = noise_block(max(1, n_samples - n_prior), model.n_components, latent.seed)
-    generator = torch.Generator().manual_seed(latent.seed)
-    draws = model.prior.sample(n_prior, model, generator).unsqueeze(1)
-    return leave_one_out(model, latent.table(rows), noise, draws)
+    noise, draws = latent.shared_samples(n_samples)
+    return leave_one_out(latent.model, latent.table(rows), noise, draws)
 
 
 def explanation_table(

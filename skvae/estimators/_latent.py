@@ -196,6 +196,16 @@ class LatentModel:
                 part.context,
             )
 
+    def shared_samples(self, n_samples: int) -> tuple[Tensor, Tensor]:
+        """Noise (m, k) for the encoder and draws (1, 1, n, k) from the prior, for all rows.
+
+        None of the latter where the encoder's posterior is exact, and all samples of one weight.
+        """
+        n_prior = 0 if self.model.exact else n_samples // PRIOR_SHARE
+        noise = noise_block(n_samples - n_prior, self.model.n_components, self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
+        return noise, self.model.prior.sample(n_prior, self.model, generator).unsqueeze(1)
+
     def _prior_draws(self, n: int) -> Callable[[Table], Tensor]:
         """Draws from the prior, the same noise for all rows; (1, 1 or batch, n, k) for a part."""
         generator = torch.Generator().manual_seed(self.seed)
