@@ -38,7 +38,7 @@ def main() -> None:
         spread = "" if pd.isna(line["std"]) else f" +- {line['std']:.1f}"
         expected = line["expected"] if spread == "" else f"{line['expected']:.1f}"
         print(
-            f"row {label}: {place[label]}. of {len(frame)}; {blamed} is {line['value']}, "
+            f"row {label} is number {place[label]}: {blamed} is {line['value']}, "
             f"expected {expected}{spread} (changed: {column})"
         )
 
