@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +13,27 @@ from torch import Tensor
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
-from skvae.inference.exemplars import (
-    Exemplars,
-    expected_features,
-)
+from skvae.inference.exemplars import Exemplars, expected_features
 from skvae.inference.importance import log_mixture
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, ScoreTail
 from skvae.models.vae import VAE
 
+SCORES = (
+    "ensemble",
+    "log_likelihood",
+    "elbo",
+    "reconstruction",
+    "typicality",
+    "likelihood_regret",
+    "latent",
+    "neighbours",
+    "local",
+    "marginal",
+)
+# What the ensemble weighs together, and how much each counts.
+ENSEMBLE = {"elbo": 1.0, "latent": 1.0, "neighbours": 1.0, "local": 2.0, "marginal": 1.0}
 # Of z for each row: means over samples need few, a log-density more.
 FEW_SAMPLES, MANY_SAMPLES = 16, 64
 # Steps and samples of likelihood regret, whose posteriors start at the encoder's.
@@ -77,8 +88,6 @@ class Detection:
     training : Rows
         All training rows, or enough of them.
     weight : ndarray of shape (n_training,)
-    ensemble : mapping of str to float
-        Statistics of which the ensemble is made, and their weights.
     """
 
     def __init__(
@@ -88,9 +97,8 @@ class Detection:
         support: Rows,
         training: Rows,
         weight: np.ndarray,
-        ensemble: Mapping[str, float],
     ) -> None:
-        self.latent, self.tails, self.ensemble = latent, tails, dict(ensemble)
+        self.latent, self.tails = latent, tails
         some = support.take(slice(FEW_EXEMPLARS))
         self._learn_exemplars(some, training.take(slice(MANY_EXEMPLARS)))
         said = self._likelihoods(some, MANY_SAMPLES)
@@ -99,7 +107,7 @@ class Detection:
         self.absent = (said.by_column * some.observed).sum(axis=0) / count
         self.typical = float((said.log_prob + self._of_absent(some)).mean())
         none = np.zeros(len(training.values))
-        each = self.statistics(ensemble, training, none, leave_out=True)
+        each = self.statistics(ENSEMBLE, training, none, leave_out=True)
         self.scores = {name: ScoreTail.fit(score, weight) for name, score in each.items()}
 
     @property
@@ -169,9 +177,9 @@ class Detection:
         if "likelihood_regret" in names:
             out["likelihood_regret"] = self._regret(rows) + rare
         if "ensemble" in names:
-            each = self.statistics(self.ensemble, rows, n_novel, leave_out=leave_out)
+            each = self.statistics(ENSEMBLE, rows, n_novel, leave_out=leave_out)
             surprises = [self.scores[member].surprise(score) for member, score in each.items()]
-            out["ensemble"] = np.average(surprises, axis=0, weights=[*self.ensemble.values()])
+            out["ensemble"] = np.average(surprises, axis=0, weights=[*ENSEMBLE.values()])
         return {name: out[name] for name in names}
 
     def _of_absent(self, rows: Rows) -> np.ndarray:
@@ -239,3 +247,10 @@ def _say(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor,
     n = len(noise)
     elbo = (log_likelihood + log_p - log_q)[..., :n].mean(-1)
     return log_prob[0], elbo[0], by_entry[0, :, :n].double().mean(1)
+
+
+def lowest(scores: np.ndarray, weight: np.ndarray, fraction: float) -> np.ndarray:
+    """Rows with the lowest scores that have `fraction` of the weight, in order."""
+    order = np.argsort(scores, kind="stable")
+    before = np.cumsum(weight[order]) - weight[order]
+    return np.sort(order[before < fraction * weight.sum()])

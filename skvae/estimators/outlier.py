@@ -15,29 +15,21 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._density import DensityEstimator
-from skvae.estimators._detection import MOST_CALIBRATION_ROWS, ConstantTable, Detection
+from skvae.estimators._detection import (
+    MOST_CALIBRATION_ROWS,
+    SCORES,
+    ConstantTable,
+    Detection,
+    lowest,
+)
 from skvae.estimators._explanation import entries_given_rest, explanation_table
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import check_positive
 from skvae.inference.session import torch_defaults
-from skvae.inference.tails import MarginalTails
+from skvae.inference.tails import MarginalTails, weighted_quantiles
 from skvae.tabular.novelty import novel_cells
 from skvae.training.density import DensityFitter
 
-SCORES = (
-    "ensemble",
-    "log_likelihood",
-    "elbo",
-    "reconstruction",
-    "typicality",
-    "likelihood_regret",
-    "latent",
-    "neighbours",
-    "local",
-    "marginal",
-)
-# What the ensemble weighs together, and how much each counts.
-ENSEMBLE = {"elbo": 1.0, "latent": 1.0, "neighbours": 1.0, "local": 2.0, "marginal": 1.0}
 # Share of the rows that the model is fitted on, those with the least surprising columns.
 SUPPORT_FRACTION = 0.8
 # Gradient steps.
@@ -305,7 +297,6 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             rows.take(random.permutation(support)),
             rows.take(known),
             weight[known],
-            ENSEMBLE,
         )
         self._publish_density(report)
 
@@ -317,15 +308,11 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         rows, weight, none = rows.take(known), weight[known], np.zeros(len(known))
         # For new rows: training rows are no neighbours of themselves.
         scores = -self._detection.statistic(self._statistic, rows, none, leave_out=True)
-        low, high = np.quantile(scores, [0.25, 0.75], weights=weight, method="inverted_cdf")
+        low, high = weighted_quantiles(scores, weight, (0.25, 0.75))
         self.offset_ = float(low - FENCE * (high - low))
 
     def _chosen_likelihoods(self) -> dict[str, str]:
         return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
-
-    @property
-    def _statistic(self) -> str:
-        return self.score
 
     # Predict --------------------------------------------------------------------------------
 
@@ -333,6 +320,10 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         """Check and encode a user's table."""
         self._check_input(X)
         return Rows(*self._codec.encode(X))
+
+    @property
+    def _statistic(self) -> str:
+        return self.score
 
     def _score_rows(self, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
         return -self._detection.statistic(self._statistic, rows, n_novel)
@@ -424,10 +415,3 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         return explanation_table(
             X, self._codec, self._latent, entries, novel, -detection.absent, detection.rare
         )
-
-
-def lowest(scores: np.ndarray, weight: np.ndarray, fraction: float) -> np.ndarray:
-    """Rows with the lowest scores that have `fraction` of the weight, in order."""
-    order = np.argsort(scores, kind="stable")
-    before = np.cumsum(weight[order]) - weight[order]
-    return np.sort(order[before < fraction * weight.sum()])

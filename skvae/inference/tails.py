@@ -144,3 +144,12 @@ class ScoreTail:
         """In nats, shape (n,)."""
         near = np.interp(scores, self.points, self.nats)
         return near + np.maximum(scores - self.points[-1], 0.0) / self.scale
+
+
+def weighted_quantiles(
+    values: np.ndarray, weight: np.ndarray, levels: Sequence[float]
+) -> np.ndarray:
+    """The smallest values below or at which so much of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order]) / weight.sum()
+    return values[order][np.minimum(np.searchsorted(below, levels), len(values) - 1)]

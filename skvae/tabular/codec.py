@@ -26,13 +26,7 @@ from skvae.tabular.restore import (
     patch_from_model,
     patch_series,
 )
-from skvae.tabular.schema import (
-    Column,
-    admit,
-    check_column_types,
-    default_fill,
-    learn_column,
-)
+from skvae.tabular.schema import Column, admit, check_column_types, default_fill, learn_column
 from skvae.tabular.table import Table, as_table
 
 
@@ -53,6 +47,8 @@ class TableCodec:
         At most this many levels of a column are modelled, the most frequent ones.
     fills : bool, default=True
         Whether holes will be filled; warnings then say how.
+    unseen : str, default="count as absent"
+        What becomes of levels that were not seen at fit, for the warning.
 
     Attributes
     ----------

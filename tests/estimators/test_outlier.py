@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer
-from skvae.estimators.outlier import SCORES
+from skvae.estimators._detection import SCORES
 
 SMALL = {"hidden_layer_sizes": (12,), "max_iter": 40, "random_state": 0}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skvae.inference.tails import MarginalTails, ScoreTail
+from skvae.inference.tails import MarginalTails, ScoreTail, weighted_quantiles
 
 
 def tails_of(x, nominal=False):
@@ -93,3 +93,12 @@ def test_score_tail_of_equal_scores_is_finite():
     tail = ScoreTail.fit(np.full(10, 3.0), np.ones(10))
     assert np.isfinite(tail.surprise(np.array([2.0, 3.0]))).all()
     assert tail.surprise(np.array([4.0])) > tail.surprise(np.array([3.0]))
+
+
+def test_weighted_quantiles_are_those_of_repeated_values():
+    random = np.random.default_rng(0)
+    values, weight = random.normal(size=50), random.integers(1, 5, size=50)
+    long = np.repeat(values, weight)
+    for level in (0.1, 0.25, 0.5, 0.9):
+        expected = np.quantile(long, level, method="inverted_cdf")
+        assert weighted_quantiles(values, weight, (level,))[0] == expected

@@ -1,0 +1,43 @@
+"""Every row's own posterior."""
+
+import torch
+
+from skvae.inference import Table, noise_block
+from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
+
+
+def rows(toys, n=12):
+    data = toys.mixed_tensors()
+    model = toys.perturb(toys.mixed_vae(data, k=2), 0.3)
+    model.requires_grad_(False)
+    return model, Table(
+        data.features[:n], data.targets[:n], data.observed[:n], data.feature_columns
+    )
+
+
+def bound(model, part, noise, own):
+    posterior = model.posterior(part.features, part.masks[1], None).shifted(*own)
+    return log_weights(model, part, posterior, noise).mean(-1)
+
+
+def refit(model, part, noise, **options):
+    generator = torch.Generator().manual_seed(0)
+    return PosteriorRefit(model, part, noise, generator).run(RefitSettings(**options))
+
+
+def test_no_row_loses_and_some_gain(toys):
+    model, part = rows(toys)
+    noise = noise_block(64, model.n_components, 0)
+    own = refit(model, part, noise, max_iter=60)
+    gain = bound(model, part, noise, own) - bound(model, part, noise, torch.zeros_like(own))
+    assert (gain >= -1e-4).all()
+    assert gain.max() > 0.01
+
+
+def test_with_shared_noise_rows_do_not_depend_on_each_other(toys):
+    model, part = rows(toys)
+    noise = noise_block(64, model.n_components, 0)
+    options = {"max_iter": 40, "tol": 0.0, "shared_noise": True}
+    together = refit(model, part, noise, **options)
+    alone = refit(model, part.take(slice(3, 4)), noise, **options)
+    torch.testing.assert_close(together[:, :, 3:4], alone, atol=1e-3, rtol=1e-3)
