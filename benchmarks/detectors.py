@@ -24,6 +24,20 @@ def skvae_detector(X: Any, seed: int) -> Score:
     return lambda rows: -model.score_samples(rows)
 
 
+def skvae_variant(name: str) -> Callable[[Any, int], Score]:
+    """``skvae:elbo`` is another score, ``skvae:all-rows`` the ensemble without robust fitting."""
+    variant = name.removeprefix("skvae:")
+    options = {"robust": False} if variant == "all-rows" else {"score": variant}
+
+    def fit(X: Any, seed: int) -> Score:
+        from skvae import VAEOutlierDetector
+
+        model = VAEOutlierDetector(**options, random_state=seed).fit(X)
+        return lambda rows: -model.score_samples(rows)
+
+    return fit
+
+
 def knn(X: Any, seed: int) -> Score:
     """Distance to the fifth neighbour (PyOD's default); a training row is not its own."""
     index = NearestNeighbors(n_neighbors=6).fit(X)

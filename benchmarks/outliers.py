@@ -29,18 +29,19 @@ def main() -> None:
     add("--sets", help="names, separated by commas (all within 20,000 rows and 200 columns)")
     add("--protocols", default=",".join(PROTOCOLS))
     add("--seeds", default="0,1,2", help="seeds of splits and methods")
-    add("--methods", help="names, separated by commas (all that are installed)")
+    add("--methods", help="names, skvae:SCORE, skvae:all-rows (all that are installed)")
     add("--absent", type=float, default=0.0, help="share of entries to hide, train and test")
     add("--out", type=Path, help="append results to this file; stored ones are not run again")
     args = parser.parse_args()
     limit_threads(1)
 
     import torch
-    from detectors import all_detectors
+    from detectors import all_detectors, skvae_variant
 
     torch.set_num_threads(1)
     detectors = all_detectors()
     names = args.methods.split(",") if args.methods else list(detectors)
+    detectors |= {name: skvae_variant(name) for name in names if name.startswith("skvae:")}
     sets = args.sets.split(",") if args.sets else eligible(args.data)
     done = stored(args.out)
     for protocol in args.protocols.split(","):
