@@ -60,9 +60,7 @@ class ConstantTable:
 
     rare: float
 
-    def statistic(
-        self, name: str, rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
-    ) -> np.ndarray:
+    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
         """Large where constants are broken, whatever the name."""
         return n_novel * self.rare
 
@@ -105,9 +103,14 @@ class Detection:
         count = np.maximum(some.observed.sum(axis=0), 1)
         # What an entry contributes on average; absent ones count as much.
         self.absent = (said.by_column * some.observed).sum(axis=0) / count
-        self.typical = float((said.log_prob + self._of_absent(some)).mean())
+        share = some.observed.mean(axis=1).sum()
+        rebuilt = said.by_column.sum(axis=1)
+        # What a column that is seen costs in divergence, so that no row gains by holes.
+        self.cost = float((rebuilt - said.elbo).sum() / share)
+        self.gap = float((rebuilt - said.log_prob).sum() / share)
+        self.typical = float((said.log_prob + self._of_absent(some, self.gap)).mean())
         none = np.zeros(len(training.values))
-        each = self.statistics(ENSEMBLE, training, none, leave_out=True)
+        each = self.statistics(ENSEMBLE, training, none)
         self.scores = {name: ScoreTail.fit(score, weight) for name, score in each.items()}
 
     @property
@@ -138,9 +141,7 @@ class Detection:
 
     # Statistics -----------------------------------------------------------------------------
 
-    def statistic(
-        self, name: str, rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
-    ) -> np.ndarray:
+    def statistic(self, name: str, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
         """One statistic of every row, large where it is odd; float64 of shape (n,).
 
         Parameters
@@ -149,13 +150,11 @@ class Detection:
         rows : Rows
         n_novel : ndarray of shape (n,)
             How many cells of each row hold what no training row did.
-        leave_out : bool, default=False
-            Training rows then are no neighbours of themselves: what new rows like them score.
         """
-        return self.statistics([name], rows, n_novel, leave_out=leave_out)[name]
+        return self.statistics([name], rows, n_novel)[name]
 
     def statistics(
-        self, names: Iterable[str], rows: Rows, n_novel: np.ndarray, *, leave_out: bool = False
+        self, names: Iterable[str], rows: Rows, n_novel: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Several statistics by name, see `statistic`."""
         names = list(names)
@@ -164,26 +163,26 @@ class Detection:
         if {"log_likelihood", "elbo", "reconstruction", "typicality"} & {*names}:
             density = {"log_likelihood", "typicality"} & {*names}
             said = self._likelihoods(rows, MANY_SAMPLES if density else FEW_SAMPLES)
-            absent = self._of_absent(rows)
-            log_prob = said.log_prob + absent
+            log_prob = said.log_prob + self._of_absent(rows, self.gap)
             out["log_likelihood"] = rare - log_prob
-            out["elbo"] = rare - (said.elbo + absent)
-            out["reconstruction"] = rare - (said.by_column.sum(axis=1) + absent)
+            out["elbo"] = rare - (said.elbo + self._of_absent(rows, self.cost))
+            out["reconstruction"] = rare - (said.by_column.sum(axis=1) + self._of_absent(rows))
             out["typicality"] = np.abs(self.typical - log_prob + rare)
         if "marginal" in names:
             out["marginal"] = self.tails.score(rows.values, rows.observed) + rare
         if {"latent", "neighbours", "local"} & {*names}:
-            out["neighbours"], out["local"], out["latent"] = self._distances(rows, leave_out)
+            out["neighbours"], out["local"], out["latent"] = self._distances(rows)
         if "likelihood_regret" in names:
             out["likelihood_regret"] = self._regret(rows) + rare
         if "ensemble" in names:
-            each = self.statistics(ENSEMBLE, rows, n_novel, leave_out=leave_out)
+            each = self.statistics(ENSEMBLE, rows, np.zeros_like(n_novel))
             surprises = [self.scores[member].surprise(score) for member, score in each.items()]
-            out["ensemble"] = np.average(surprises, axis=0, weights=[*ENSEMBLE.values()])
+            out["ensemble"] = np.average(surprises, axis=0, weights=[*ENSEMBLE.values()]) + rare
         return {name: out[name] for name in names}
 
-    def _of_absent(self, rows: Rows) -> np.ndarray:
-        return np.where(rows.observed, 0.0, self.absent).sum(axis=1)
+    def _of_absent(self, rows: Rows, cost: float = 0.0) -> np.ndarray:
+        """What absent entries would add, less their share of what a whole row costs."""
+        return np.where(rows.observed, 0.0, self.absent - cost / len(self.absent)).sum(axis=1)
 
     @torch_defaults()
     def _likelihoods(self, rows: Rows, n_samples: int) -> _Likelihoods:
@@ -201,16 +200,16 @@ class Detection:
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
 
     @torch_defaults()
-    def _distances(self, rows: Rows, leave_out: bool) -> Iterable[np.ndarray]:
+    def _distances(self, rows: Rows) -> Iterable[np.ndarray]:
         """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
         parts = []
         for part in self.latent.table(rows).chunks(ROWS_AT_ONCE):
             completed, rebuilt = self._places(part)
             parts.append(
                 (
-                    self.completed.distance(completed, leave_out=leave_out),
-                    self.everyone.local(completed, leave_out=leave_out),
-                    self.rebuilt.distance(rebuilt, leave_out=leave_out),
+                    self.completed.distance(completed),
+                    self.everyone.local(completed),
+                    self.rebuilt.distance(rebuilt),
                 )
             )
         return (torch.cat(part).numpy() for part in zip(*parts, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -53,35 +54,66 @@ def explanation_table(
     std = entries.std.numpy() * unit
     surprise = entries.surprise.numpy() - np.where(scaler.numeric, scaler.log_jacobian, 0.0)
     excess = entries.surprise.numpy() - typical
-    frame = isinstance(X, pd.DataFrame)
-    index = X.index if frame else pd.RangeIndex(len(novel))
-    raw = X if frame else np.asarray(X)
     place = {int(j): k for k, j in enumerate(codec.modelled)}
     blocks = []
     for j, column in enumerate(codec.columns):
-        broken = novel[:, j]
-        if j not in place and not broken.any():
+        if j not in place:
             continue
-        cells = raw.iloc[:, j].to_numpy(dtype=object) if frame else raw[:, j].astype(object)
-        block = pd.DataFrame({"row": np.arange(len(novel)), "column": column.name, "value": cells})
-        if j in place:
-            k = place[j]
-            expected = point[:, k].astype(object)
-            if column.categories is not None:
-                expected = column.categories.astype(object)[point[:, k].astype(int)]
-            numbers = (std[:, k], surprise[:, k], excess[:, k])
-        else:
-            expected = np.full(len(novel), column.fill, dtype=object)
-            numbers = (np.nan, np.nan, np.nan)
-        block["expected"] = expected
-        block["std"], block["surprise"], block["contribution"] = numbers
-        block.loc[broken, ["surprise", "contribution"]] = rare
-        blocks.append(block if j in place else block[broken])
-    table = pd.concat(blocks, ignore_index=True)
-    # The largest contributions of every row first, absent entries last.
+        k = place[j]
+        expected = point[:, k].astype(object)
+        if column.categories is not None:
+            expected = column.categories.astype(object)[point[:, k].astype(int)]
+        block = _block(X, j, column.name, expected)
+        block["std"], block["surprise"], block["contribution"] = (
+            std[:, k],
+            surprise[:, k],
+            excess[:, k],
+        )
+        block.loc[novel[:, j], ["surprise", "contribution"]] = rare
+        blocks.append(block)
+    return _arranged(X, blocks + _constant_blocks(X, codec, novel, rare))
+
+
+def broken_constants(X: Any, codec: TableCodec, novel: np.ndarray, rare: float) -> pd.DataFrame:
+    """`explanation_table` where no column varies."""
+    return _arranged(X, _constant_blocks(X, codec, novel, rare))
+
+
+def _constant_blocks(
+    X: Any, codec: TableCodec, novel: np.ndarray, rare: float
+) -> list[pd.DataFrame]:
+    blocks = []
+    for j, column in enumerate(codec.columns):
+        broken = novel[:, j]
+        if column.status != "constant" or not broken.any():
+            continue
+        expected = np.full(len(novel), column.fill, dtype=object)
+        block = _block(X, j, column.name, expected)
+        block["std"], block["surprise"], block["contribution"] = np.nan, rare, rare
+        blocks.append(block[broken])
+    return blocks
+
+
+def _block(X: Any, j: int, name: Hashable, expected: np.ndarray) -> pd.DataFrame:
+    """One column's cells beside what was expected."""
+    if isinstance(X, pd.DataFrame):
+        cells = X.iloc[:, j].to_numpy(dtype=object)
+    else:
+        cells = np.asarray(X, dtype=object)[:, j]
+    row = np.arange(len(cells))
+    block = pd.DataFrame({"row": row, "value": cells, "expected": expected})
+    block["column"] = pd.Series([name] * len(row), dtype=object)  # names may be tuples
+    return block
+
+
+def _arranged(X: Any, blocks: list[pd.DataFrame]) -> pd.DataFrame:
+    """By row, the largest contributions first and absent entries last."""
+    empty = pd.DataFrame({name: np.zeros(0) for name in ("row", "column", *COLUMNS)})
+    table = pd.concat(blocks, ignore_index=True) if blocks else empty.astype({"row": int})
     order = np.lexsort((-table["contribution"].fillna(-np.inf), table["row"]))
     table = table.iloc[order]
-    labels = index[table.pop("row").to_numpy()]
-    names = table.pop("column").to_numpy()
+    index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(X))
+    labels = index[table["row"].to_numpy()]
+    names = pd.Index(table["column"].to_numpy(dtype=object), tupleize_cols=False)
     table.index = pd.MultiIndex.from_arrays([labels, names], names=["row", "column"])
     return table[list(COLUMNS)]

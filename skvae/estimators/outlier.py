@@ -22,11 +22,11 @@ from skvae.estimators._detection import (
     Detection,
     lowest,
 )
-from skvae.estimators._explanation import entries_given_rest, explanation_table
+from skvae.estimators._explanation import broken_constants, entries_given_rest, explanation_table
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import check_positive
 from skvae.inference.session import torch_defaults
-from skvae.inference.tails import MarginalTails, weighted_quantiles
+from skvae.inference.tails import MarginalTails, smallest_above, weighted_quantiles
 from skvae.tabular.novelty import novel_cells
 from skvae.training.density import DensityFitter
 
@@ -36,6 +36,8 @@ SUPPORT_FRACTION = 0.8
 STEPS_PER_ROW, FEWEST_STEPS, MOST_STEPS = 2, 100, 300
 # In interquartile ranges below the first quartile.
 FENCE = 2.2
+# Share of the training rows that the fence may call outliers: ties can leave it no width.
+MOST_CALLED = 0.1
 # Rows that decide on the number of latent dimensions.
 COMPONENT_ROWS = 1000
 
@@ -69,7 +71,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         - "marginal": tail probabilities of the columns one by one [6]_.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of training rows to call outliers; "auto" calls those that score below the lower
-        fence of the training scores, ``Q1 - 2.2 (Q3 - Q1)`` [7]_.
+        fence of the training scores, ``Q1 - 2.2 (Q3 - Q1)`` [7]_, a tenth of them at most.
     robust : bool, default=True
         Fit the model to four fifths of the rows, leaving out those with the most surprising
         columns, as outliers among training rows otherwise teach it what they look like. False
@@ -132,7 +134,11 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
     Absent entries count as much as an observed entry of their column does on average, so that rows
     with and without holes are comparable. A level that was never seen at fit, and another value in
     a column that was constant, is a rare event: as surprising as a value that none of the training
-    rows has. All statistics are in the units of the standardised table.
+    rows has. (Distances alone, by "latent", "neighbours" and "local", do not see it.) All
+    statistics are in the units of the standardised table.
+
+    As `score` is a parameter, the detector has no method of that name: meta-estimators like
+    `GridSearchCV` need `scoring`.
 
     See Also
     --------
@@ -255,6 +261,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             raise ValueError(
                 f"beta={self.beta!r} is for the networks; hidden_layer_sizes=() has none."
             )
+        self._fitted_statistic = self._statistic
         rows = Rows(*self._codec.encode(X))
         random = np.random.RandomState(self._seed())
         known = random.permutation(n)[:MOST_CALIBRATION_ROWS]
@@ -301,15 +308,14 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         self._publish_density(report)
 
     def _set_offset(self, rows: Rows, known: np.ndarray, weight: np.ndarray) -> None:
-        if self.contamination != "auto":
-            scores = self._score_rows(rows, np.zeros(len(weight)))
-            self.offset_ = float(np.percentile(scores, 100 * float(self.contamination)))
+        some = self._score_rows(rows.take(known), np.zeros(len(known)))
+        low, self._median, high = weighted_quantiles(some, weight[known], (0.25, 0.5, 0.75))
+        if self.contamination == "auto":
+            most = smallest_above(some, weight[known], MOST_CALLED)
+            self.offset_ = float(min(low - FENCE * (high - low), most))
             return
-        rows, weight, none = rows.take(known), weight[known], np.zeros(len(known))
-        # For new rows: training rows are no neighbours of themselves.
-        scores = -self._detection.statistic(self._statistic, rows, none, leave_out=True)
-        low, high = weighted_quantiles(scores, weight, (0.25, 0.75))
-        self.offset_ = float(low - FENCE * (high - low))
+        scores = self._score_rows(rows, np.zeros(len(weight)))
+        self.offset_ = float(smallest_above(scores, weight, float(self.contamination)))
 
     def _chosen_likelihoods(self) -> dict[str, str]:
         return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
@@ -326,7 +332,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         return self.score
 
     def _score_rows(self, rows: Rows, n_novel: np.ndarray) -> np.ndarray:
-        return -self._detection.statistic(self._statistic, rows, n_novel)
+        return -self._detection.statistic(self._fitted_statistic, rows, n_novel)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal every row is, by the statistic that `score` names.
@@ -334,7 +340,8 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Rows without any observed entry get the score of an average row, with a warning.
+            Rows without any observed entry get the median score of the training rows, with a
+            warning.
 
         Returns
         -------
@@ -347,12 +354,13 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         if empty.any():
             warnings.warn(
                 f"{int(empty.sum())} row(s) of X have no observed value, the first at position "
-                f"{int(empty.argmax())}: nothing speaks for or against them, and they score like "
-                "an average row.",
+                f"{int(empty.argmax())}: nothing speaks for or against them, and they get the "
+                "median score of the training rows.",
                 UserWarning,
                 stacklevel=2,
             )
-        return self._score_rows(rows, novel.sum(axis=1))
+        scores = self._score_rows(rows, novel.sum(axis=1))
+        return np.where(empty, self._median, scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` less `offset_`: negative for outliers.
@@ -404,14 +412,11 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             alone; constant columns are left out unless they are broken.
         """
         check_positive(n_samples, "n_samples")
-        rows = self._rows(X)
-        if not rows.values.shape[1]:
-            raise ValueError(
-                "No column of X varied at fit: there is no column to explain by another."
-            )
-        entries = entries_given_rest(self._latent, rows, int(n_samples))
+        rows, detection = self._rows(X), self._detection
         novel = novel_cells(self._codec, X)
-        detection = self._detection
+        if isinstance(detection, ConstantTable):
+            return broken_constants(X, self._codec, novel, detection.rare)
+        entries = entries_given_rest(self._latent, rows, int(n_samples))
         return explanation_table(
             X, self._codec, self._latent, entries, novel, -detection.absent, detection.rare
         )

@@ -23,7 +23,8 @@ SHORTEST = 1e-6
 def expected_features(model: VAE, specs: Sequence[FeatureSpec], z: Tensor) -> Tensor:
     """Standardised features that latents (1, n, k) stand for, shape (n, q)."""
     likelihoods = model.likelihoods
-    statistics = model.statistics(model.decode(z))[0]
+    # Parameters of columns are laid out for samples of z: here is one for each row.
+    statistics = model.statistics(model.decode(z.unsqueeze(-2)))[0].squeeze(-2)
     order = torch.argsort(likelihoods.stat_columns, stable=True)
     parts = statistics.index_select(1, order).split(
         [likelihood.n_statistics for likelihood in likelihoods.likelihoods], dim=1
@@ -55,6 +56,9 @@ def _of_probabilities(spec: FeatureSpec, probs: Tensor) -> Tensor:
 class Exemplars:
     """Training rows as points, and how far each is from its own neighbours.
 
+    A point that is an exemplar is no neighbour of itself, so that training rows and new ones like
+    them are measured alike.
+
     Attributes
     ----------
     points : Tensor of shape (m, d)
@@ -72,33 +76,30 @@ class Exemplars:
     def of(cls, points: Tensor, n_neighbours: int) -> Exemplars:
         """Of points (m, d)."""
         alone = cls(points, n_neighbours, points.new_zeros(len(points)))
-        return cls(points, n_neighbours, alone.distance(points, leave_out=True))
+        return cls(points, n_neighbours, alone.distance(points))
 
-    def distance(self, points: Tensor, *, leave_out: bool = False) -> Tensor:
-        """Log of the mean distance of points (n, d) to the nearest exemplars, shape (n,).
+    def distance(self, points: Tensor) -> Tensor:
+        """Log of the mean distance of points (n, d) to the nearest exemplars, shape (n,)."""
+        return _log(self._nearest(points)[0].mean(1))
 
-        With `leave_out`, points that are exemplars do not count as their own neighbours.
-        """
-        return _log(self._nearest(points, leave_out)[0].mean(1))
-
-    def local(self, points: Tensor, *, leave_out: bool = False) -> Tensor:
+    def local(self, points: Tensor) -> Tensor:
         """`distance` less half of what it is for the neighbours themselves, shape (n,).
 
         All of it would make the local outlier factor (Breunig et al. 2000), none the distance:
         half is between an odd place and an empty one.
         """
-        distance, nearest = self._nearest(points, leave_out)
+        distance, nearest = self._nearest(points)
         return _log(distance.mean(1)) - 0.5 * self.spacing[nearest].mean(1)
 
-    def _nearest(self, points: Tensor, leave_out: bool) -> tuple[Tensor, Tensor]:
+    def _nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distances to the nearest exemplars, near ones first, and which they are; (n, k)."""
-        k = min(self.n_neighbours + leave_out, len(self.points))
+        k = min(self.n_neighbours + 1, len(self.points))
         parts = [
             self._distances(some).topk(k, largest=False)
             for some in points.split(max(1, DISTANCES_AT_ONCE // len(self.points)))
         ]
         distances, places = (torch.cat(part) for part in zip(*parts, strict=True))
-        if not leave_out or k == 1:
+        if k == 1:
             return distances, places
         # A point at no distance is the point itself; of the others the farthest is one too many.
         own = distances[:, :1] <= SHORTEST

@@ -58,7 +58,14 @@ def leave_one_out(model: VAE, table: Table, noise: Tensor, prior_draws: Tensor) 
     ]
     rest, point, std = (torch.cat(part).unflatten(0, (n, p)) for part in zip(*parts, strict=True))
     surprise = rest - torch.cat(whole).unsqueeze(1)
+    # Probabilities of levels are at most one; estimates of two densities do not know.
+    surprise = torch.where(_finite(model), surprise.clamp(min=0), surprise)
     return LeaveOneOut(surprise.where(table.observed, math.nan), point, std)
+
+
+def _finite(model: VAE) -> Tensor:
+    """Which columns hold levels, bool of shape (p,)."""
+    return torch.tensor([isinstance(x, FiniteLikelihood) for x in model.likelihoods.likelihoods])
 
 
 def _sample(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> ImportanceSample:
@@ -83,5 +90,5 @@ def _entries(
     within = likelihoods.variance(sample.driven, free)[0].double()
     centre = (weights * mean).sum(1, keepdim=True)
     variance = (weights * (within + (mean - centre).square())).sum(1).gather(1, own).squeeze(1)
-    finite = torch.tensor([isinstance(x, FiniteLikelihood) for x in likelihoods.likelihoods])
+    finite = _finite(model)
     return sample.log_prob[0], point, variance.sqrt().where(~finite[columns], math.nan)

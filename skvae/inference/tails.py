@@ -87,6 +87,7 @@ class _Tails:
             no_more = mass[None, :] <= mass[:, None] * (1 + 1e-9)
             by_level = np.minimum(-np.log((no_more * mass).sum(axis=1).clip(1e-300)), rare)
         centre = points - mass @ points if len(points) else points
+        centre = centre / max(np.abs(centre).max(initial=0.0), 1e-300)  # cubes must not overflow
         return cls(points, below, rare, bool(mass @ centre**3 < 0), by_level)
 
     def surprise(self, x: np.ndarray) -> np.ndarray:
@@ -153,3 +154,11 @@ def weighted_quantiles(
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weight[order]) / weight.sum()
     return values[order][np.minimum(np.searchsorted(below, levels), len(values) - 1)]
+
+
+def smallest_above(values: np.ndarray, weight: np.ndarray, share: float) -> float:
+    """The value below which `share` of the weight lies, or less where values are tied."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order]) / weight.sum()
+    n = int(np.searchsorted(below, share * (1 + 1e-9), side="right"))
+    return float(values[order][min(n, len(values) - 1)])

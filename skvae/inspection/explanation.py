@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class ExplanationDisplay:
         row = check_integer(row, "row", least=0)
         if row >= len(X):
             raise ValueError(f"row={row} is past the last of the {len(X)} rows of X.")
-        one = X.iloc[[row]] if isinstance(X, pd.DataFrame) else np.asarray(X)[[row]]
+        one = X.iloc[row : row + 1] if isinstance(X, pd.DataFrame) else X[row : row + 1]
         table = estimator.explain(one).droplevel("row")
         return cls(table, check_integer(n_columns, "n_columns")).plot(ax, **kwargs)
 
@@ -106,16 +107,21 @@ class ExplanationDisplay:
         height = table["contribution"].to_numpy(float)
         style = {"color": np.where(height > 0, "C3", "C0"), **kwargs}
         self.bars_ = ax.barh(np.arange(len(table)), height, **style)
-        ax.bar_label(self.bars_, [_in_words(line) for line in table.itertuples()], padding=3)
-        ax.set_yticks(np.arange(len(table)), [str(name) for name in table.index])
+        words = [f"{line.Index}\n{_in_words(line)}" for line in table.itertuples()]
+        # Dollar signs would begin a formula.
+        ax.set_yticks(np.arange(len(table)), [text.replace("$", r"\$") for text in words])
         ax.axvline(0, color="0.5", linewidth=0.8)
-        ax.margins(x=0.45)  # room for the labels
         ax.set(xlabel="contribution, nats")
         return self
 
 
 def _in_words(line: Any) -> str:
     """Like ``600, expected 110 ± 25``."""
-    if not isinstance(line.std, float) or np.isnan(line.std):
-        return f"{line.value}, expected {line.expected}"
-    return f"{line.value:.4g}, expected {line.expected:.4g} ± {line.std:.2g}"
+    text = f"{_number(line.value)}, expected {_number(line.expected)}"
+    return text if pd.isna(line.std) else f"{text} ± {_number(line.std)}"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return np.format_float_positional(float(value), 4, fractional=False, trim="-")
+    return str(value)

@@ -39,7 +39,8 @@ def _is_novel(column: Column, cells: Cells) -> np.ndarray:
     if column.status == "modelled":
         return code_cells(column, cells)[0] == UNSEEN
     if cells.numbers is not None and isinstance(column.fill, (int, float, np.number)):
-        return ~np.isclose(cells.numbers, float(column.fill), rtol=1e-9, atol=0.0)
+        tolerance = 0.0 if column.integer else 1e-9
+        return ~np.isclose(cells.numbers, float(column.fill), rtol=tolerance, atol=0.0)
     codes, levels = cells.factorize()
     same = np.array([level == column.fill for level in levels] + [True], dtype=bool)
     return ~same[codes]

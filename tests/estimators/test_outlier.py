@@ -179,6 +179,60 @@ def test_contamination_is_the_share_of_training_rows(mixed):
     )
 
 
+@pytest.mark.parametrize("score", ["ensemble", "local", "latent", "neighbours", "elbo"])
+def test_contamination_holds_for_new_rows(score):
+    detector = VAEOutlierDetector(score, contamination=0.1, random_state=0, max_iter=100)
+    detector.fit(two_factors(1000))
+    assert (detector.predict(two_factors(1000, seed=7)) < 0).mean() == pytest.approx(0.1, abs=0.05)
+
+
+def test_contamination_is_a_share_of_the_weight():
+    X = two_factors(200)
+    weight = np.r_[np.full(100, 5.0), np.ones(100)]
+    detector = VAEOutlierDetector("marginal", contamination=0.2, **SMALL).fit(X, None, weight)
+    called = detector.predict(X) < 0
+    assert weight[called].sum() / weight.sum() == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame(np.random.default_rng(0).integers(1, 6, (1000, 2)), columns=["q1", "q2"]),
+        pd.DataFrame({"g": np.repeat(["x", "y", "z"], [100, 52, 48])}),
+    ],
+)
+def test_auto_contamination_does_not_call_common_answers_outliers(table):
+    detector = VAEOutlierDetector(random_state=0, max_iter=60).fit(table)
+    assert (detector.predict(table) < 0).mean() <= 0.1
+
+
+def test_the_score_is_the_one_at_fit():
+    X = two_factors()
+    detector = VAEOutlierDetector(**SMALL).fit(X)
+    before = detector.predict(X)
+    np.testing.assert_array_equal(detector.set_params(score="elbo").predict(X), before)
+
+
+@pytest.mark.parametrize("score", ["elbo", "log_likelihood", "reconstruction", "marginal"])
+def test_holes_neither_raise_nor_lower_scores_on_average(score):
+    X = two_factors(600)
+    detector = VAEOutlierDetector(score, robust=False, random_state=0, max_iter=100).fit(X)
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
+    whole, partial = detector.score_samples(X), detector.score_samples(holed)
+    assert abs(whole.mean() - partial.mean()) < 0.5 * whole.std()
+
+
+def test_every_kind_of_column():
+    frame = mixed_frame()
+    frame["rank"] = pd.cut(frame["length"], 4, labels=list("abcd"), ordered=True)
+    frame["price"] = np.exp(0.3 * frame["weight"])
+    frame["flag"] = frame["length"] > 10
+    detector = VAEOutlierDetector(column_types={"price": "positive"}, **SMALL).fit(frame)
+    assert np.isfinite(detector.score_samples(frame)).all()
+    table = detector.explain(frame.dropna().iloc[:2])
+    assert np.isfinite(table["surprise"].to_numpy(float)).all()
+
+
 def test_auto_contamination_calls_few_clean_rows_outliers():
     detector = VAEOutlierDetector(random_state=0, max_iter=100).fit(two_factors(600))
     assert (detector.predict(two_factors(600, seed=7)) < 0).mean() < 0.05
@@ -240,6 +294,15 @@ def test_absent_entries_have_an_expectation_alone(mixed):
     assert np.isfinite(line["expected"])
     assert np.isnan(line["surprise"])
     assert np.isnan(line["contribution"])
+
+
+def test_names_may_be_tuples(mixed):
+    frame = mixed_frame()
+    frame.columns = pd.MultiIndex.from_product([["q"], frame.columns])
+    detector = VAEOutlierDetector(**SMALL).fit(frame)
+    for n in (2, 3):
+        table = detector.explain(frame.iloc[:n])
+        assert set(table.index.get_level_values("column")) == set(frame.columns)
 
 
 def test_replaced_entries_rank_first_on_real_data():

@@ -24,9 +24,9 @@ def test_distance_is_the_log_mean_distance_of_the_nearest():
     )
 
 
-def test_exemplars_left_out_are_no_neighbours_of_themselves():
+def test_exemplars_are_no_neighbours_of_themselves():
     exemplars = Exemplars.of(POINTS, 3)
-    left_out = exemplars.distance(POINTS, leave_out=True)
+    left_out = exemplars.distance(POINTS)
     without = torch.cat(
         [
             Exemplars.of(torch.cat([POINTS[:i], POINTS[i + 1 :]]), 3).distance(POINTS[i : i + 1])
@@ -34,8 +34,6 @@ def test_exemplars_left_out_are_no_neighbours_of_themselves():
         ]
     )
     torch.testing.assert_close(left_out[:10], without, rtol=1e-5, atol=1e-6)
-    # Points that are no exemplars are not affected.
-    torch.testing.assert_close(exemplars.distance(NEW, leave_out=True), exemplars.distance(NEW))
 
 
 def test_local_takes_half_of_the_neighbours_spacing():
@@ -55,5 +53,5 @@ def test_distances_do_not_depend_on_company():
 def test_few_or_repeated_exemplars_give_finite_distances(n):
     exemplars = Exemplars.of(torch.zeros(n, 2), 10)
     for points in (torch.zeros(2, 2), torch.ones(2, 2)):
-        assert torch.isfinite(exemplars.distance(points, leave_out=True)).all()
+        assert torch.isfinite(exemplars.distance(points)).all()
         assert torch.isfinite(exemplars.local(points)).all()

@@ -29,10 +29,10 @@ def test_bars_are_the_contributions(fitted):
     table = detector.explain(odd.iloc[[4]]).loc[4]
     heights = [bar.get_width() for bar in display.bars_][::-1]
     np.testing.assert_allclose(heights, table["contribution"])
-    names = [label.get_text() for label in display.ax_.get_yticklabels()][::-1]
-    assert names[0] == "b"
-    assert names == list(table.index)
-    assert any("8, expected" in text.get_text() for text in display.ax_.texts)
+    words = [label.get_text().split("\n") for label in display.ax_.get_yticklabels()][::-1]
+    assert [name for name, _ in words] == list(table.index)
+    assert words[0][0] == "b"
+    assert words[0][1].startswith("8, expected ")
     plt.close(display.figure_)
 
 
@@ -55,3 +55,11 @@ def test_bad_input_is_named(fitted):
         ExplanationDisplay.from_estimator(detector, frame, row=200)
     with pytest.raises(ValueError, match="n_columns"):
         ExplanationDisplay.from_estimator(detector, frame, n_columns=0)
+
+
+def test_dollar_signs_are_no_formulas(fitted):
+    frame = fitted[1].rename(columns={"a": "price_$_x^$"})
+    detector = VAEOutlierDetector(max_iter=20, hidden_layer_sizes=(8,), random_state=0).fit(frame)
+    display = ExplanationDisplay.from_estimator(detector, frame)
+    display.figure_.canvas.draw()
+    plt.close(display.figure_)
