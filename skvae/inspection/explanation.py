@@ -118,10 +118,10 @@ class ExplanationDisplay:
 def _in_words(line: Any) -> str:
     """Like ``600, expected 110 ± 25``."""
     text = f"{_number(line.value)}, expected {_number(line.expected)}"
-    return text if pd.isna(line.std) else f"{text} ± {_number(line.std)}"
+    return text if pd.isna(line.std) else f"{text} ± {_number(line.std, 2)}"
 
 
-def _number(value: Any) -> str:
+def _number(value: Any, digits: int = 4) -> str:
     if isinstance(value, Real) and not isinstance(value, Integral):
-        return np.format_float_positional(float(value), 4, fractional=False, trim="-")
+        return np.format_float_positional(float(value), digits, fractional=False, trim="-")
     return str(value)
