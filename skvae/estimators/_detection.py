@@ -32,8 +32,9 @@ SCORES = (
     "local",
     "marginal",
 )
-# What the ensemble weighs together, and how much each counts.
-ENSEMBLE = {"elbo": 1.0, "latent": 1.0, "neighbours": 1.0, "local": 2.0, "marginal": 1.0}
+DISTANCES = ("neighbours", "local", "local_core", "latent")
+# What the ensemble averages; "local_core" is "local" among all but the oddest training rows.
+ENSEMBLE = ("elbo", "latent", "neighbours", "local", "local_core", "marginal")
 # Of z for each row: means over samples need few, a log-density more.
 FEW_SAMPLES, MANY_SAMPLES = 16, 64
 # Steps and samples of likelihood regret, whose posteriors start at the encoder's.
@@ -83,6 +84,8 @@ class Detection:
     tails : MarginalTails
     support : Rows
         Training rows that the VAE was fitted on.
+    core : Rows
+        More of them: all but those whose columns surprise most.
     training : Rows
         All training rows, or enough of them.
     weight : ndarray of shape (n_training,)
@@ -93,12 +96,15 @@ class Detection:
         latent: LatentModel,
         tails: MarginalTails,
         support: Rows,
+        core: Rows,
         training: Rows,
         weight: np.ndarray,
     ) -> None:
         self.latent, self.tails = latent, tails
         some = support.take(slice(FEW_EXEMPLARS))
-        self._learn_exemplars(some, training.take(slice(MANY_EXEMPLARS)))
+        self._learn_exemplars(some)
+        self.everyone = self._local_exemplars(training)
+        self.core = self._local_exemplars(core)
         said = self._likelihoods(some, MANY_SAMPLES)
         count = np.maximum(some.observed.sum(axis=0), 1)
         # What an entry contributes on average; absent ones count as much.
@@ -119,13 +125,17 @@ class Detection:
         return self.tails.rare
 
     @torch_defaults()
-    def _learn_exemplars(self, support: Rows, training: Rows) -> None:
+    def _learn_exemplars(self, support: Rows) -> None:
         parts = [self._places(part) for part in self.latent.table(support).chunks(ROWS_AT_ONCE)]
         completed, rebuilt = zip(*parts, strict=True)
         self.completed = Exemplars.of(torch.cat(completed), N_NEIGHBOURS)
         self.rebuilt = Exemplars.of(torch.cat(rebuilt), N_NEIGHBOURS)
-        every = [self._places(part)[0] for part in self.latent.table(training).chunks(ROWS_AT_ONCE)]
-        self.everyone = Exemplars.of(torch.cat(every), N_LOCAL_NEIGHBOURS)
+
+    @torch_defaults()
+    def _local_exemplars(self, rows: Rows) -> Exemplars:
+        table = self.latent.table(rows.take(slice(MANY_EXEMPLARS)))
+        parts = [self._places(part)[0] for part in table.chunks(ROWS_AT_ONCE)]
+        return Exemplars.of(torch.cat(parts), N_LOCAL_NEIGHBOURS)
 
     def _places(self, part: Table) -> tuple[Tensor, Tensor]:
         """Features with the holes filled, and features that the posterior's centre stands for."""
@@ -170,14 +180,14 @@ class Detection:
             out["typicality"] = np.abs(self.typical - log_prob + rare)
         if "marginal" in names:
             out["marginal"] = self.tails.score(rows.values, rows.observed) + rare
-        if {"latent", "neighbours", "local"} & {*names}:
-            out["neighbours"], out["local"], out["latent"] = self._distances(rows)
+        if {*DISTANCES} & {*names}:
+            out |= self._distances(rows)
         if "likelihood_regret" in names:
             out["likelihood_regret"] = self._regret(rows) + rare
         if "ensemble" in names:
             each = self.statistics(ENSEMBLE, rows, np.zeros_like(n_novel))
             surprises = [self.scores[member].surprise(score) for member, score in each.items()]
-            out["ensemble"] = np.average(surprises, axis=0, weights=[*ENSEMBLE.values()]) + rare
+            out["ensemble"] = np.mean(surprises, axis=0) + rare
         return {name: out[name] for name in names}
 
     def _of_absent(self, rows: Rows, cost: float = 0.0) -> np.ndarray:
@@ -200,7 +210,7 @@ class Detection:
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
 
     @torch_defaults()
-    def _distances(self, rows: Rows) -> Iterable[np.ndarray]:
+    def _distances(self, rows: Rows) -> dict[str, np.ndarray]:
         """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
         parts = []
         for part in self.latent.table(rows).chunks(ROWS_AT_ONCE):
@@ -209,10 +219,12 @@ class Detection:
                 (
                     self.completed.distance(completed),
                     self.everyone.local(completed),
+                    self.core.local(completed),
                     self.rebuilt.distance(rebuilt),
                 )
             )
-        return (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        each = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        return dict(zip(DISTANCES, each, strict=True))
 
     @torch_defaults()
     def _regret(self, rows: Rows) -> np.ndarray:

@@ -32,6 +32,8 @@ from skvae.training.density import DensityFitter
 
 # Share of the rows that the model is fitted on, those with the least surprising columns.
 SUPPORT_FRACTION = 0.8
+# The same of the rows among which distances are local.
+CORE_FRACTION = 0.9
 # Gradient steps.
 STEPS_PER_ROW, FEWEST_STEPS, MOST_STEPS = 2, 100, 300
 # In interquartile ranges below the first quartile.
@@ -56,8 +58,9 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         What rows are ranked by; all but the first are single statistics:
 
         - "ensemble": mean surprise ``-log P(a training row scores at least as odd)`` over
-          "elbo", "latent", "neighbours", "local" and "marginal" (after [2]_, with tails in place
-          of densities);
+          "elbo", "latent", "neighbours", "marginal" and "local", the last also among the nine
+          tenths of the training rows with the least surprising columns (after [2]_, with tails in
+          place of densities);
         - "log_likelihood": ``log p(x)`` by importance sampling;
         - "elbo": its lower bound;
         - "reconstruction": expected log-likelihood under the posterior, ``E_q[log p(x | z)]``;
@@ -287,10 +290,11 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
         if encoded is None:  # no column varies: only what breaks a constant is odd
             return
         tensors, scaler = encoded
-        support = np.arange(len(weight))
+        support = core = np.arange(len(weight))
         if self.robust:
             surprise = tails.score(rows.values, rows.observed)
             support = lowest(surprise, weight, SUPPORT_FRACTION)
+            core = lowest(surprise, weight, CORE_FRACTION)
         self._check_width(self.n_components, tensors.features.shape[1])
         seed = int(random.randint(2**31 - 1))
         steps = int(np.clip(STEPS_PER_ROW * len(support), FEWEST_STEPS, MOST_STEPS))
@@ -302,6 +306,7 @@ class VAEOutlierDetector(OutlierMixin, DensityEstimator):
             self._latent,
             tails,
             rows.take(random.permutation(support)),
+            rows.take(random.permutation(core)),
             rows.take(known),
             weight[known],
         )
