@@ -16,17 +16,8 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 Score = Callable[[Any], Any]
 
 
-def skvae_detector(X: Any, seed: int) -> Score:
-    """skvae with its default settings."""
-    from skvae import VAEOutlierDetector
-
-    model = VAEOutlierDetector(random_state=seed).fit(X)
-    return lambda rows: -model.score_samples(rows)
-
-
-def skvae_variant(name: str) -> Callable[[Any, int], Score]:
-    """``skvae:elbo`` is another score, ``skvae:all-rows`` the ensemble without robust fitting."""
-    variant = name.removeprefix("skvae:")
+def skvae(variant: str = "ensemble") -> Callable[[Any, int], Score]:
+    """skvae with another score, or "all-rows": the ensemble without robust fitting."""
     options = {"robust": False} if variant == "all-rows" else {"score": variant}
 
     def fit(X: Any, seed: int) -> Score:
@@ -82,15 +73,13 @@ def pca(X: Any, seed: int) -> Score:
     return lambda rows: -model.score_samples(rows)
 
 
-def pyod(module: str, name: str) -> Callable[[Any, int], Score]:
-    """A detector of PyOD with its defaults."""
+def pyod(module: str, name: str, **options: Any) -> Callable[[Any, int], Score]:
+    """A detector of PyOD with its defaults, and a seed where it takes one."""
 
     def fit(X: Any, seed: int) -> Score:
         cls = getattr(importlib.import_module(f"pyod.models.{module}"), name)
-        options = {"random_state": seed} if name in ("VAE", "AutoEncoder") else {}
-        if name in ("VAE", "AutoEncoder"):
-            options["verbose"] = 0
-        model = cls(**options).fit(X)
+        own = options | {"random_state": seed} if options else {}
+        model = cls(**own).fit(X)
         return lambda rows: model.decision_scores_ if rows is X else model.decision_function(rows)
 
     return fit
@@ -99,7 +88,7 @@ def pyod(module: str, name: str) -> Callable[[Any, int], Score]:
 def all_detectors() -> dict[str, Callable[[Any, int], Score]]:
     """By name, those of PyOD where it is installed."""
     detectors: dict[str, Callable[[Any, int], Score]] = {
-        "skvae": skvae_detector,
+        "skvae": skvae(),
         "KNN": knn,
         "LOF": lof,
         "GMM": mixture,
@@ -108,7 +97,10 @@ def all_detectors() -> dict[str, Callable[[Any, int], Score]]:
         "PCA": pca,
     }
     if importlib.util.find_spec("pyod") is not None:
-        for module, name in (("ecod", "ECOD"), ("copod", "COPOD"), ("vae", "VAE")):
-            detectors[name if name != "VAE" else "PyOD_VAE"] = pyod(module, name)
-        detectors["PyOD_AutoEncoder"] = pyod("auto_encoder", "AutoEncoder")
+        detectors |= {
+            "ECOD": pyod("ecod", "ECOD"),
+            "COPOD": pyod("copod", "COPOD"),
+            "PyOD_VAE": pyod("vae", "VAE", verbose=0),
+            "PyOD_AutoEncoder": pyod("auto_encoder", "AutoEncoder", verbose=0),
+        }
     return detectors

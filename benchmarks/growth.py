@@ -27,7 +27,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--sizes", default="1000,10000,100000,1000000", help="numbers of rows")
-    add("--method", default="skvae", help="skvae or a peer of imputation.py")
+    add("--method", default="skvae", help="skvae, a peer of imputation.py, or detector")
+    add("--rate", type=float, default=RATE, help="share of holes")
     add("--threads", type=int, default=2)
     add("--seed", type=int, default=0)
     add("--out", type=Path, help="append one JSON line per size to this file")
@@ -57,19 +58,22 @@ def make_table(n_rows: int, seed: int) -> Any:
     return X
 
 
-def measure(n_rows: int, method: str, seed: int) -> dict[str, Any]:
-    """Fit and fill one table in this process."""
+def measure(n_rows: int, method: str, rate: float, seed: int) -> dict[str, Any]:
+    """Fit and fill (the detector: score) one table in this process."""
     import numpy as np
     from peers import NUMERIC
+
+    from skvae import VAEOutlierDetector
 
     X = make_table(n_rows, seed)
     rng = np.random.default_rng([seed, 1])
     holed = X.copy()
     for start in range(0, n_rows, 10_000):
         block = holed[start : start + 10_000]
-        block[rng.random(block.shape) < RATE] = np.nan
-    model = NUMERIC[method](seed)
-    if method == "skvae":
+        block[rng.random(block.shape) < rate] = np.nan
+    detects = method == "detector"
+    model = VAEOutlierDetector(random_state=seed) if detects else NUMERIC[method](seed)
+    if method in ("skvae", "detector"):
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -77,11 +81,13 @@ def measure(n_rows: int, method: str, seed: int) -> dict[str, Any]:
     start_fit = time.perf_counter()
     model.fit(holed)
     start_fill = time.perf_counter()
-    filled = model.transform(holed)
+    filled = model.score_samples(holed)[:, None] if detects else model.transform(holed)
     end = time.perf_counter()
     peak = peak_mib()
     hidden = np.isnan(holed)
-    error = np.sqrt(((filled - X) ** 2 / X.var(axis=0))[hidden].mean())
+    error = np.nan
+    if hidden.any() and not detects:
+        error = np.sqrt(((filled - X) ** 2 / X.var(axis=0))[hidden].mean())
     return {
         "n": n_rows,
         "d": N_FEATURES,
@@ -99,18 +105,18 @@ def measure(n_rows: int, method: str, seed: int) -> dict[str, Any]:
 def main() -> None:
     args = parse()
     if args.only:
-        print(json.dumps(measure(args.only, args.method, args.seed)))
+        print(json.dumps(measure(args.only, args.method, args.rate, args.seed)))
         return
     environment = dict(os.environ)
     for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
         environment[f"{name}_NUM_THREADS"] = str(args.threads)
     columns = ("fit s", "fill s", "total s", "growth", "start MiB", "peak MiB", "rmse", "n_iter")
-    print(f"{args.method}, d = {N_FEATURES}, {RATE:.0%} holes, {args.threads} threads")
+    print(f"{args.method}, d = {N_FEATURES}, {args.rate:.0%} holes, {args.threads} threads")
     print(f"{'n':>9}" + "".join(f"{name:>11}" for name in columns))
     previous = None
     for size in map(int, args.sizes.split(",")):
         command = [sys.executable, __file__, "--only", str(size), "--method", args.method]
-        command += ["--seed", str(args.seed)]
+        command += ["--seed", str(args.seed), "--rate", str(args.rate)]
         output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
         record = json.loads(output.splitlines()[-1])
         total = record["fit_seconds"] + record["fill_seconds"]

@@ -13,25 +13,12 @@ from typing import Any
 
 from imputation import limit_threads
 
-SCORES = (
-    "ensemble",
-    "log_likelihood",
-    "elbo",
-    "reconstruction",
-    "typicality",
-    "likelihood_regret",
-    "latent",
-    "neighbours",
-    "local",
-    "marginal",
-)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--seeds", default="0,1,2", help="of splits, shifts and fits")
-    add("--scores", default=",".join(SCORES))
+    add("--scores", help="names, separated by commas (all)")
     args = parser.parse_args()
     limit_threads(1)
 
@@ -43,13 +30,15 @@ def main() -> None:
     from sklearn.model_selection import train_test_split
 
     from skvae import VAEOutlierDetector
+    from skvae.estimators._detection import SCORES
 
+    scores = args.scores.split(",") if args.scores else list(SCORES)
     torch.set_num_threads(1)
     records = []
     for seed in map(int, args.seeds.split(",")):
         train, test = train_test_split(load_digits().data, test_size=1 / 3, random_state=seed)
         others = shifts(test, seed)
-        for score in args.scores.split(","):
+        for score in scores:
             detector = VAEOutlierDetector(score, random_state=seed).fit(train)
             normal = detector.score_samples(test)
             for name, rows in others.items():
@@ -58,7 +47,7 @@ def main() -> None:
                 area = roc_auc_score(labels, -np.concatenate([normal, odd]))
                 records.append({"score": score, "shift": name, "auroc": area})
     table = pd.DataFrame(records).pivot_table(index="score", columns="shift", values="auroc")
-    print(table.loc[args.scores.split(","), list(others)].round(3).to_string())
+    print(table.loc[scores, list(others)].round(3).to_string())
 
 
 def shifts(digits: Any, seed: int) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def main() -> None:
     limit_threads(1)
 
     import torch
-    from detectors import all_detectors, skvae_variant
+    from detectors import all_detectors, skvae
 
     torch.set_num_threads(1)
     detectors = all_detectors()
     names = args.methods.split(",") if args.methods else list(detectors)
-    detectors |= {name: skvae_variant(name) for name in names if name.startswith("skvae:")}
+    detectors |= {name: skvae(name[6:]) for name in names if name.startswith("skvae:")}
     sets = args.sets.split(",") if args.sets else eligible(args.data)
     done = stored(args.out)
     for protocol in args.protocols.split(","):
@@ -55,11 +55,9 @@ def main() -> None:
                     done[cell] = run(detectors[name], name, *split, seed)
                     print(*cell, done[cell], flush=True)
                     if args.out:
-                        keys = ("protocol", "data", "seed", "method", "absent")
                         with args.out.open("a") as file:
-                            file.write(
-                                json.dumps(dict(zip(keys, cell, strict=True)) | done[cell]) + "\n"
-                            )
+                            line = dict(zip(KEYS, cell, strict=True)) | done[cell]
+                            file.write(json.dumps(line) + "\n")
         report(protocol, done, sets, [int(s) for s in args.seeds.split(",")], names, args.absent)
 
 
@@ -102,7 +100,7 @@ def run(fit: Any, name: str, train: Any, test: Any, y: Any, seed: int) -> dict[s
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     holes = np.isnan(train).any() or np.isnan(test).any()
-    if holes and name != "skvae":  # peers take no holes: means, which are zero here
+    if holes and not name.startswith("skvae"):  # peers take no holes: means, which are zero here
         same = test is train
         train = np.nan_to_num(train)
         test = train if same else np.nan_to_num(test)

@@ -1,5 +1,7 @@
 """scikit-learn's common checks on every estimator."""
 
+from typing import ClassVar
+
 import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
@@ -32,7 +34,7 @@ class Ensemble(VAEOutlierDetector):
         super().__init__(contamination=contamination, max_iter=max_iter, random_state=random_state)
         del self.score
 
-    _parameter_constraints = {  # noqa: RUF012
+    _parameter_constraints: ClassVar = {
         name: VAEOutlierDetector._parameter_constraints[name]
         for name in ("contamination", "max_iter", "random_state")
     }

@@ -129,6 +129,17 @@ class ColumnLikelihoods(nn.Module):
             for layout, index in zip(self._layouts, columns, strict=True)
         )
 
+    @property
+    def stat_order(self) -> Tensor:
+        """Permutation that puts statistics in column order, shape (n_statistics,)."""
+        return torch.argsort(self.stat_columns, stable=True)
+
+    @property
+    def finite(self) -> Tensor:
+        """Which columns have finitely many values, bool of shape (n_columns,)."""
+        kinds = [isinstance(likelihood, FiniteLikelihood) for likelihood in self.likelihoods]
+        return torch.tensor(kinds, device=self.stat_columns.device)
+
     def log_prob(
         self, driven: Tensor, free: Tensor, x: Tensor, observed: Tensor | None = None
     ) -> Tensor:

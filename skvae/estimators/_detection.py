@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import Exemplars, expected_features
-from skvae.inference.importance import log_mixture
+from skvae.inference.importance import defensive_sample
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, ScoreTail
@@ -40,8 +39,6 @@ FEW_SAMPLES, MANY_SAMPLES = 16, 64
 # Steps and samples of likelihood regret, whose posteriors start at the encoder's.
 REGRET = RefitSettings(max_iter=60, learning_rate=0.05, tol=0.0, shared_noise=True)
 REGRET_SAMPLES = 64
-# Training rows that calibrate scores.
-MOST_CALIBRATION_ROWS = 10_000
 # Training rows to measure distances to: robust ones need few, local ones density.
 FEW_EXEMPLARS, N_NEIGHBOURS = 1000, 10
 MANY_EXEMPLARS, N_LOCAL_NEIGHBOURS = 2000, 3
@@ -204,7 +201,7 @@ class Detection:
         model = self.latent.model
         noise, draws = self.latent.shared_samples(n_samples)
         parts = [
-            _say(model, part, noise, draws)
+            _say(model, part, noise, draws(part))
             for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // n_samples))
         ]
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
@@ -235,33 +232,19 @@ class Detection:
         for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // REGRET_SAMPLES)):
             # The same noise for every part and row: no score depends on other rows.
             generator = torch.Generator().manual_seed(seed)
-            own = PosteriorRefit(model, part, noise, generator).run(REGRET)
-            posterior = model.posterior(part.features, part.masks[1], part.context)
-            before = log_weights(model, part, posterior, noise).double().mean(-1)
-            after = log_weights(model, part, posterior.shifted(*own), noise).double().mean(-1)
+            refit = PosteriorRefit(model, part, noise, generator)
+            moved = refit.posterior.shifted(*refit.run(REGRET))
+            before = log_weights(model, part, refit.posterior, noise).double().mean(-1)
+            after = log_weights(model, part, moved, noise).double().mean(-1)
             parts.append((after - before).clamp(min=0))
         return torch.cat(parts).numpy()
 
 
 def _say(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    observed, observed_features = part.masks
-    posterior = model.posterior(part.features, observed_features, part.context)
-    own, log_q = posterior.rsample(noise)
-    others = draws.expand(-1, own.shape[1], -1, -1)
-    z = torch.cat([own, others], dim=-2)
-    log_q = torch.cat([log_q, posterior.log_prob_at(others)], dim=-1).double()
-    log_p = model.log_prior(z, part.context).double()
-    by_entry = model.log_likelihood(model.decode(z, part.context), part.targets, observed)
-    log_likelihood = by_entry.sum(-1).double()
-    mixture = log_mixture(log_q, log_p, others.shape[-2] / z.shape[-2])
-    log_prob = (log_likelihood + log_p - mixture).logsumexp(-1) - math.log(z.shape[-2])
-    n = len(noise)
-    elbo = (log_likelihood + log_p - log_q)[..., :n].mean(-1)
-    return log_prob[0], elbo[0], by_entry[0, :, :n].double().mean(1)
-
-
-def lowest(scores: np.ndarray, weight: np.ndarray, fraction: float) -> np.ndarray:
-    """Rows with the lowest scores that have `fraction` of the weight, in order."""
-    order = np.argsort(scores, kind="stable")
-    before = np.cumsum(weight[order]) - weight[order]
-    return np.sort(order[before < fraction * weight.sum()])
+    """Log-density, bound and expected log-density by column of every row."""
+    observed, features = part.masks
+    sample = defensive_sample(model, part.features, part.targets, observed, features, noise, draws)
+    own = slice(len(noise))  # the encoder's samples come first
+    entries = model.log_likelihood(sample.driven[..., own, :], part.targets, observed)
+    bound = entries.sum(-1).double() - sample.divergence[..., own]
+    return sample.log_prob[0], bound.mean(-1)[0], entries.double().mean(-2)[0]

@@ -21,7 +21,8 @@ COLUMNS = ("value", "expected", "std", "surprise", "contribution")
 def entries_given_rest(latent: LatentModel, rows: Rows, n_samples: int) -> LeaveOneOut:
     """`leave_one_out` with the noise that all rows of a model share."""
     noise, draws = latent.shared_samples(n_samples)
-    return leave_one_out(latent.model, latent.table(rows), noise, draws)
+    table = latent.table(rows)
+    return leave_one_out(latent.model, table, noise, draws(table))
 
 
 def explanation_table(

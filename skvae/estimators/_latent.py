@@ -177,12 +177,7 @@ class LatentModel:
     @torch.no_grad()
     def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """Weighted samples from encoder and prior, chunk by chunk."""
-        n_prior = n_samples // PRIOR_SHARE
-        if not n_prior or self.model.exact:
-            yield from self.samples(rows, n_samples)
-            return
-        noise = noise_block(n_samples - n_prior, self.model.n_components, self.seed)
-        draws = self._prior_draws(n_prior)
+        noise, draws = self.shared_samples(n_samples)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
             columns, features = part.masks
             yield defensive_sample(
@@ -196,20 +191,21 @@ class LatentModel:
                 part.context,
             )
 
-    def shared_samples(self, n_samples: int) -> tuple[Tensor, Tensor]:
-        """Noise (m, k) for the encoder and draws (1, 1, n, k) from the prior, for all rows.
+    def shared_samples(self, n_samples: int) -> tuple[Tensor, Callable[[Table], Tensor]]:
+        """Noise (m, k) for the encoder, and draws (1, 1 or batch, n, k) from the prior by part.
 
         None of the latter where the encoder's posterior is exact, and all samples of one weight.
         """
         n_prior = 0 if self.model.exact else n_samples // PRIOR_SHARE
         noise = noise_block(n_samples - n_prior, self.model.n_components, self.seed)
-        generator = torch.Generator().manual_seed(self.seed)
-        return noise, self.model.prior.sample(n_prior, self.model, generator).unsqueeze(1)
+        return noise, self._prior_draws(n_prior)
 
     def _prior_draws(self, n: int) -> Callable[[Table], Tensor]:
         """Draws from the prior, the same noise for all rows; (1, 1 or batch, n, k) for a part."""
         generator = torch.Generator().manual_seed(self.seed)
         model, prior = self.model, self.model.prior
+        if not n:
+            return lambda part: torch.empty(1, 1, 0, model.n_components)
         if not isinstance(prior, LayeredNormal | ConditionalNormal) or not prior.n_context:
             shared = prior.sample(n, model, generator).unsqueeze(1)
             return lambda part: shared

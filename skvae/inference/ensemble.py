@@ -247,7 +247,7 @@ class Ensemble:
 
     def point(self, statistics: Tensor) -> Tensor:
         """Conditional means and most probable codes, (n, n_statistics) to (n, p)."""
-        inverse = torch.argsort(torch.argsort(self.layout.stat_columns, stable=True))
+        inverse = torch.argsort(self.layout.stat_order)
         return self.layout.point(statistics.index_select(-1, inverse))
 
     @torch.no_grad()

@@ -25,8 +25,7 @@ def expected_features(model: VAE, specs: Sequence[FeatureSpec], z: Tensor) -> Te
     likelihoods = model.likelihoods
     # Parameters of columns are laid out for samples of z: here is one for each row.
     statistics = model.statistics(model.decode(z.unsqueeze(-2)))[0].squeeze(-2)
-    order = torch.argsort(likelihoods.stat_columns, stable=True)
-    parts = statistics.index_select(1, order).split(
+    parts = statistics.index_select(1, likelihoods.stat_order).split(
         [likelihood.n_statistics for likelihood in likelihoods.likelihoods], dim=1
     )
     columns = []

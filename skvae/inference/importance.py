@@ -92,17 +92,12 @@ def defensive_sample(
     z = torch.cat([own, others], dim=-2)
     log_q = torch.cat([log_q, posterior.log_prob_at(others)], dim=-1).double()
     log_p = model.log_prior(z, context).double()
-    mixture = log_mixture(log_q, log_p, others.shape[-2] / z.shape[-2])
+    mixture, share = log_q, others.shape[-2] / z.shape[-2]
+    if share:
+        mixture = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
     driven = model.decode(z, context)
     log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1).double()
     return ImportanceSample(driven, log_likelihood + log_p - mixture, log_q - log_p)
-
-
-def log_mixture(log_q: Tensor, log_p: Tensor, share: float) -> Tensor:
-    """Log-density of samples of which `share` comes from p and the rest from q."""
-    if not share:
-        return log_q
-    return torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
 
 
 def importance_sample(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.distributions.finite import FiniteLikelihood
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
 from skvae.inference.importance import ImportanceSample, defensive_sample
 from skvae.models.vae import VAE
@@ -59,13 +58,8 @@ def leave_one_out(model: VAE, table: Table, noise: Tensor, prior_draws: Tensor) 
     rest, point, std = (torch.cat(part).unflatten(0, (n, p)) for part in zip(*parts, strict=True))
     surprise = rest - torch.cat(whole).unsqueeze(1)
     # Probabilities of levels are at most one; estimates of two densities do not know.
-    surprise = torch.where(_finite(model), surprise.clamp(min=0), surprise)
+    surprise = torch.where(model.likelihoods.finite, surprise.clamp(min=0), surprise)
     return LeaveOneOut(surprise.where(table.observed, math.nan), point, std)
-
-
-def _finite(model: VAE) -> Tensor:
-    """Which columns hold levels, bool of shape (p,)."""
-    return torch.tensor([isinstance(x, FiniteLikelihood) for x in model.likelihoods.likelihoods])
 
 
 def _sample(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> ImportanceSample:
@@ -81,14 +75,11 @@ def _entries(
     given = part.observed.scatter(1, own, False)
     rest = Table(part.features, part.targets, given, part.feature_columns)
     sample = _sample(model, rest, noise, draws)
-    weights = sample.weights[0].unsqueeze(-1)  # (n, n_samples, 1)
-
-    likelihoods, free = model.likelihoods, model.free_parameters
-    statistics = (weights * model.statistics(sample.driven)[0].double()).sum(1)
-    point = likelihoods.point(statistics).gather(1, own).squeeze(1)
-    mean = likelihoods.mean(sample.driven, free)[0].double()
-    within = likelihoods.variance(sample.driven, free)[0].double()
-    centre = (weights * mean).sum(1, keepdim=True)
-    variance = (weights * (within + (mean - centre).square())).sum(1).gather(1, own).squeeze(1)
-    finite = _finite(model)
-    return sample.log_prob[0], point, variance.sqrt().where(~finite[columns], math.nan)
+    likelihoods = model.likelihoods
+    statistics = model.statistics(sample.driven).double()
+    point = likelihoods.point(sample.expect(statistics))[0].gather(1, own).squeeze(1)
+    mean = likelihoods.point(statistics)
+    within = likelihoods.variance(sample.driven, model.free_parameters).double()
+    between = (mean - sample.expect(mean).unsqueeze(-2)).square()
+    variance = sample.expect(within + between)[0].gather(1, own).squeeze(1)
+    return sample.log_prob[0], point, variance.sqrt().where(~likelihoods.finite[columns], math.nan)

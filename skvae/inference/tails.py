@@ -151,14 +151,24 @@ def weighted_quantiles(
     values: np.ndarray, weight: np.ndarray, levels: Sequence[float]
 ) -> np.ndarray:
     """The smallest values below or at which so much of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weight[order]) / weight.sum()
+    order, below = _weight_below(values, weight)
     return values[order][np.minimum(np.searchsorted(below, levels), len(values) - 1)]
 
 
 def smallest_above(values: np.ndarray, weight: np.ndarray, share: float) -> float:
     """The value below which `share` of the weight lies, or less where values are tied."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weight[order]) / weight.sum()
+    order, below = _weight_below(values, weight)
     n = int(np.searchsorted(below, share * (1 + 1e-9), side="right"))
     return float(values[order][min(n, len(values) - 1)])
+
+
+def lowest(values: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
+    """Places of the lowest values that have `share` of the weight, in order."""
+    order, below = _weight_below(values, weight)
+    return np.sort(order[: int(np.searchsorted(below, share * (1 - 1e-9))) + 1])
+
+
+def _weight_below(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of values from low to high, and the share of the weight up to each."""
+    order = np.argsort(values, kind="stable")
+    return order, np.cumsum(weight[order]) / weight.sum()

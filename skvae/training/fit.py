@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
-from skvae.distributions.finite import FiniteLikelihood
 from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Source, Table
 from skvae.inference.importance import noise_block
 from skvae.inference.neighbours import LocalSource
@@ -97,7 +96,7 @@ class EnsembleFitter:
         self.density = ColumnLikelihoods(data.likelihoods)
         self.regression = ColumnLikelihoods(data.regression_likelihoods)
         # Predictions of all sources are compared as statistics in column order.
-        self.stat_columns = self.regression.stat_columns[_column_order(self.regression)]
+        self.stat_columns = self.regression.stat_columns[self.regression.stat_order]
         self.truth = _as_statistics(data.regression_targets, self.regression, self.stat_columns)
         # Small tables need some held-out entries to decide anything at all.
         fraction = max(
@@ -216,7 +215,7 @@ class EnsembleFitter:
         self._train(
             "masked", model, objective, targets, settings.max_iter, decays, settings.batch_size
         )
-        return MaskedSource(model, _column_order(self.regression))
+        return MaskedSource(model, self.regression.stat_order)
 
     def _train(
         self,
@@ -269,14 +268,12 @@ class EnsembleFitter:
     def _generative(self, model: VAE, n_samples: int | None = None) -> GenerativeSource:
         data = self.data
         n_samples = n_samples or self.settings.n_posterior_samples
-        order = _column_order(self.density)
+        order = self.density.stat_order
         columns = self.density.stat_columns[order]
         # Probabilities need no change of units.
-        numeric = torch.tensor(
-            [not isinstance(likelihood, FiniteLikelihood) for likelihood in data.likelihoods]
-        )
-        slope = torch.where(numeric, data.slope, 1.0)
-        intercept = torch.where(numeric, data.intercept, 0.0)
+        finite = self.density.finite
+        slope = torch.where(finite, 1.0, data.slope)
+        intercept = torch.where(finite, 0.0, data.intercept)
         return GenerativeSource(
             model,
             noise_block(n_samples, model.n_components, self.seed),
@@ -340,20 +337,13 @@ class EnsembleFitter:
         )
 
 
-def _column_order(likelihoods: ColumnLikelihoods) -> Tensor:
-    """Permutation that puts statistics in column order."""
-    return torch.argsort(likelihoods.stat_columns, stable=True)
-
-
 def _as_statistics(targets: Tensor, likelihoods: ColumnLikelihoods, stat_columns: Tensor) -> Tensor:
     """What a perfect prediction would say: the number itself, or certainty of the category."""
     values = targets.index_select(1, stat_columns)
-    numeric = torch.tensor(
-        [not isinstance(kind, FiniteLikelihood) for kind in likelihoods.likelihoods]
-    )
     first = torch.searchsorted(stat_columns, stat_columns)
     code = torch.arange(len(stat_columns)) - first
-    return torch.where(numeric[stat_columns], values, (values == code).to(values.dtype))
+    certain = (values == code).to(values.dtype)
+    return torch.where(likelihoods.finite[stat_columns], certain, values)
 
 
 def keep_some_of_each_column(fold: Tensor, observed: Tensor) -> None:
