@@ -1,7 +1,18 @@
 """scikit-learn estimators over PyTorch variational autoencoders, for mixed tables with holes."""
 
 from skvae import datasets
-from skvae.estimators import VAEImputer, VAEOutlierDetector, VAETransformer
+from skvae.estimators import (
+    SemiSupervisedVAEClassifier,
+    VAEImputer,
+    VAEOutlierDetector,
+    VAETransformer,
+)
 
-__all__ = ["VAEImputer", "VAEOutlierDetector", "VAETransformer", "datasets"]
+__all__ = [
+    "SemiSupervisedVAEClassifier",
+    "VAEImputer",
+    "VAEOutlierDetector",
+    "VAETransformer",
+    "datasets",
+]
 __version__ = "0.1.0.dev0"

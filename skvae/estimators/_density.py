@@ -53,9 +53,14 @@ class DensityEstimator(BaseVAE):
         self.validation_scores_ = [scores[0] for scores in history.scores]
         self.n_iter_ = history.n_iter or max(report.n_linear_iter, 1)
         if history.recovered:
-            warnings.warn(
-                f"The loss stopped being finite after {self.n_iter_} steps; the best state before "
-                "was kept. Lower learning_rate_init, or look for columns with extreme values.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+            warn_recovered(self.n_iter_)
+
+
+def warn_recovered(n_iter: int) -> None:
+    """Say that training ended early, and why."""
+    warnings.warn(
+        f"The loss stopped being finite after {n_iter} steps; the best state before was kept. "
+        "Lower learning_rate_init, or look for columns with extreme values.",
+        ConvergenceWarning,
+        stacklevel=6,
+    )

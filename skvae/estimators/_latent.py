@@ -131,6 +131,23 @@ class LatentModel:
         ]
         return self._raw(torch.cat(parts))
 
+    @torch_defaults()
+    def complete(self, rows: Rows, n_versions: int, n_samples: int) -> np.ndarray:
+        """Whole rows under latents drawn given what they show, shape (n_versions, n, p).
+
+        Means and most probable codes given ``z``, by sampling-importance-resampling (Rubin 1987)
+        with levels that all rows share.
+        """
+        levels = (torch.arange(n_versions) + 0.5) / n_versions
+        drawn = []
+        for sample in self.samples(rows, n_samples):
+            below = sample.weights[0].cumsum(-1)
+            pick = torch.searchsorted(below, levels.expand(len(below), -1).contiguous())
+            own = torch.arange(len(pick))[:, None]
+            driven = sample.driven[0][own, pick.clamp(max=below.shape[1] - 1)].transpose(0, 1)
+            drawn.append(self.model.likelihoods.mean(driven, self._free[0]))
+        return self._raw(torch.cat(drawn, dim=1))
+
     def _driven(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
         """Decoder outputs for latents (n, k), chunk by chunk (1, n, n_driven)."""
         for start in range(0, len(z), ENCODED_AT_ONCE):

@@ -20,11 +20,14 @@ class Context:
         Whether the decoder sees them: ``p(x | z, c)`` rather than ``p(x | z)``.
     loadings : Tensor of shape (n_replicas, width, q) or None
         Linear effect on the features, which the linear posterior takes off first.
+    n_decoded : int or None
+        The decoder sees only so many of the numbers, the first; None for all.
     """
 
     width: int
     decoded: bool = False
     loadings: Tensor | None = None
+    n_decoded: int | None = None
 
 
 def beside(z: Tensor, context: Tensor | None) -> Tensor:

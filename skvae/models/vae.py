@@ -229,7 +229,9 @@ class VAE(nn.Module):
 
     @property
     def _n_decoded_context(self) -> int:
-        return self.context.width if self.context.decoded else 0
+        if not self.context.decoded:
+            return 0
+        return self.context.width if self.context.n_decoded is None else self.context.n_decoded
 
     def _make_encoder(
         self, hidden: tuple[int, ...], body: nn.Module | None, generator: torch.Generator
@@ -365,7 +367,7 @@ class VAE(nn.Module):
         A context (batch, n_context) belongs to the dimension after the members.
         """
         if self.context.decoded:
-            z = beside(z, context)
+            z = beside(z, None if context is None else context[:, : self._n_decoded_context])
         flat = z.flatten(1, -2)
         driven = torch.baddbmm(self.bias, flat, self.weight)
         if self.decoder is not None:

@@ -118,19 +118,25 @@ class DensityFitter:
 
     # Start ----------------------------------------------------------------------------------
 
-    def _model(self, rows: Tensor) -> VAE:
+    def start(self, n_decoded: int | None = None) -> VAE:
+        """The model before training, on all rows; the decoder sees `n_decoded` of the context."""
+        return self._model(torch.arange(len(self.data.features)), n_decoded)
+
+    def _model(self, rows: Tensor, n_decoded: int | None = None) -> VAE:
         data, settings = self.data, self.settings
         effect = self._context_effect(rows)
         linear = self._linear(rows, effect)
         # What the decoder is told acts like further latent dimensions.
         told = linear
         if effect is not None:
-            told = replace(linear, loadings=torch.cat([linear.loadings, effect.mT], dim=1))
+            seen = effect[:n_decoded].mT
+            told = replace(linear, loadings=torch.cat([linear.loadings, seen], dim=1))
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
         width = 0 if data.context is None else data.context.shape[1]
         by_prior = width if settings.conditioning in ("prior", "both") else 0
-        context = Context(width, effect is not None, None if effect is None else effect[None])
+        loadings = None if effect is None else effect[None]
+        context = Context(width, effect is not None, loadings, n_decoded)
         # Users' modules are theirs: what is trained is a copy.
         encoder, decoder = copy.deepcopy(settings.encoder), copy.deepcopy(settings.decoder)
         parts = (self.likelihoods, self._inputs(rows), settings.hidden_layer_sizes)

@@ -1,0 +1,385 @@
+"""How a semi-supervised classifier is fitted.
+
+M1 first: it fills holes and gives latents. Then logistic regressions, what neighbours make of them,
+and with this as a teacher the networks and the class-conditional model. Held-out labels decide how
+far each is trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.distributions import Gaussian
+from skvae.estimators._class_density import ClassDensity
+from skvae.estimators._class_probabilities import (
+    MOST_REFERENCES,
+    ClassProbabilities,
+    LabelledRows,
+    Sources,
+    place,
+    stack,
+)
+from skvae.estimators._density import DensityEstimator, warn_recovered
+from skvae.estimators._labels import label_folds
+from skvae.estimators._latent import LatentModel, Rows
+from skvae.estimators._linear_labels import linear_start
+from skvae.estimators._representation import ColumnVectors, LatentVectors
+from skvae.inference.label_stack import shifted_prior
+from skvae.inference.propagation import NeighbourGraph
+from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
+from skvae.models.start import FeatureSpec
+from skvae.training import Tensors
+from skvae.training.density import DensityFitter
+from skvae.training.semi_supervised import (
+    Labels,
+    LatentRows,
+    RowSource,
+    SemiSupervisedSettings,
+    SemiSupervisedTrainer,
+    TableRows,
+)
+
+# Labels of every class that speak for the labels' own frequencies where others are learnt.
+PRIOR_STRENGTH = 100.0
+# Gradient steps of M1: where it only fills holes, and where it is the representation.
+FEWEST_STEPS, FILLING_STEPS, LATENT_STEPS = 100, 1000, 8000
+# Of classifier and class-conditional model, and how many rows and labels add one.
+LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
+# Training rows that M1 draws around.
+AGGREGATED_ROWS = 10_000
+# Latent dimensions of the second model, on top of M1's latents, at most.
+MOST_UPPER_COMPONENTS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Everything about the training rows that does not change.
+
+    Attributes
+    ----------
+    rows : Rows
+    codes, fold : ndarray of int, shape (n,)
+        Classes, and the fold that does without each label; -1 for none.
+    weight : ndarray of shape (n,)
+        With mean one.
+    versions : ndarray of shape (n_versions, n, width)
+        What classifiers read.
+    frequency : ndarray of shape (n_classes,)
+        Weight of the labels by class.
+    """
+
+    rows: Rows
+    codes: np.ndarray
+    fold: np.ndarray
+    weight: np.ndarray
+    versions: np.ndarray
+    frequency: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """Numbers of labelled rows."""
+        return np.flatnonzero(self.codes >= 0)
+
+    @property
+    def assumed(self) -> np.ndarray:
+        """Class frequencies that the labels show."""
+        return self.frequency / self.frequency.sum()
+
+
+class FittedClassifier(DensityEstimator):
+    """Fitting of encoded rows; `model` names the generative story."""
+
+    _latent: LatentModel
+    _probabilities: ClassProbabilities
+    _density: ClassDensity | None
+    # Of "m1": class probabilities of training rows, and their posteriors' moments.
+    _row_shares: np.ndarray
+    _row_latents: tuple[np.ndarray, np.ndarray]
+
+    def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:
+        random = np.random.RandomState(self._seed())
+        data = self._fit_first_model(rows, weight, random)
+        seed = int(random.randint(2**31 - 1))
+        reads_latents = self.model in ("m1", "m1+m2")
+        representation: ColumnVectors | LatentVectors
+        if reads_latents:
+            representation = LatentVectors(self._latent, rows, seed)
+        else:
+            representation = ColumnVectors(self._latent, rows, seed)
+        train = TrainingRows(
+            rows,
+            codes,
+            label_folds(codes, random),
+            weight / weight.mean(),
+            representation.versions(rows),
+            np.bincount(codes[codes >= 0], weights=weight[codes >= 0]),
+        )
+        sources = _linear_sources(train, random)
+        chosen = _references(train.known, len(codes), random)
+        graph = NeighbourGraph.build(
+            place(representation, train.versions[:, chosen]), int(self.n_neighbors)
+        )
+        first = self._stack(representation, sources, graph, train, chosen)
+        data = self._second_table(representation, data, train)
+        model = self._class_model(data, train, self._believed(first, train, chosen), random)
+        if self._hidden and self.max_iter != 0:
+            teacher = self._believed(first, train, chosen)
+            networks = self._train(model, sources, data, train, teacher, random)
+            sources = replace(sources, networks=networks, model=model)
+            first = self._stack(representation, sources, graph, train, chosen)
+        else:
+            model.eval().requires_grad_(False)
+        self._probabilities = first
+        self._density = None
+        if self.model != "m1":
+            self._density = ClassDensity(self._latent, model, representation, self.label_prior_)
+        on_columns = self.model in ("m2", "auxiliary", "skip_auxiliary")
+        self._n_features_out = model.vae.n_components if on_columns else self.n_components_
+        self._transduce(train, chosen)
+
+    # Steps ----------------------------------------------------------------------------------
+
+    def _fit_first_model(
+        self, rows: Rows, weight: np.ndarray, random: np.random.RandomState
+    ) -> Tensors:
+        """M1: it fills holes, gives latents, and is a density of its own."""
+        encoded = self._tensors(rows.values, rows.observed, weight)
+        if encoded is None:
+            names = [column.name for column in self._codec.columns]
+            raise ValueError(
+                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
+                "nothing to tell classes by; give rows that differ."
+            )
+        data, scaler = encoded
+        self._check_width(self.n_components, data.features.shape[1])
+        n = len(weight)
+        most = FEWEST_STEPS if rows.observed.all() else FILLING_STEPS
+        steps = int(np.clip(2 * n, FEWEST_STEPS, most))
+        if self.model in ("m1", "m1+m2"):
+            steps = int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS))
+        seed = int(random.randint(2**31 - 1))
+        settings = self._density_settings(self._hidden, steps)
+        model, report = DensityFitter(data, settings, seed).fit()
+        self._latent = LatentModel(model, scaler, seed)
+        self._publish_density(report)
+        return data
+
+    def _stack(
+        self,
+        representation: ColumnVectors | LatentVectors,
+        sources: Sources,
+        graph: NeighbourGraph,
+        train: TrainingRows,
+        chosen: np.ndarray,
+    ) -> ClassProbabilities:
+        """Weigh the sources and learn ``p(y)``."""
+        labels = LabelledRows(
+            train.codes[chosen], train.fold[chosen], train.weight[chosen], len(self.classes_)
+        )
+        mixture, candidates = stack(sources, graph, train.versions[:, chosen], labels)
+        self.label_prior_ = self._learn_prior(mixture(candidates), train, chosen)
+        odds = self.label_prior_ / train.assumed * self._class_odds(train.frequency)
+        return ClassProbabilities(representation, sources, graph, mixture, candidates, odds)
+
+    def _believed(
+        self, probabilities: ClassProbabilities, train: TrainingRows, chosen: np.ndarray
+    ) -> np.ndarray:
+        """Probabilities of all training rows, under the labels' frequencies, (n, n_classes)."""
+        out = np.empty((len(train.codes), len(self.classes_)))
+        out[chosen] = probabilities.mixture(probabilities.references)
+        others = np.setdiff1d(np.arange(len(out)), chosen)
+        if others.size:
+            out[others] = probabilities.without_odds(train.versions[:, others])
+        return out
+
+    def _second_table(
+        self,
+        representation: ColumnVectors | LatentVectors,
+        data: Tensors,
+        train: TrainingRows,
+    ) -> Tensors:
+        """What the class-conditional model is a model of: the table, or M1's latents."""
+        if not isinstance(representation, LatentVectors):
+            self._source: RowSource = TableRows(data, torch.from_numpy(train.versions))
+            return data
+        moments = representation.moments(train.rows)
+        mean, std = (torch.from_numpy(part).float() for part in moments)
+        self._source = LatentRows(mean, std)
+        return latent_tensors(mean, data.weight)
+
+    def _class_model(
+        self,
+        data: Tensors,
+        train: TrainingRows,
+        teacher: np.ndarray,
+        random: np.random.RandomState,
+    ) -> ClassConditionalVAE:
+        """The class-conditional model before training: linear in what the teacher believes."""
+        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+        n_classes, k = len(self.classes_), self.n_components_
+        context = torch.from_numpy(teacher).float()
+        auxiliary = None
+        if self.model in ("m1", "m1+m2"):
+            k = max(1, min(MOST_UPPER_COMPONENTS, k - 1))
+        elif self.model != "m2" and self._hidden:
+            skip = self.model == "skip_auxiliary"
+            width = train.versions.shape[2]
+            auxiliary = Auxiliary(width, k, n_classes, k, self._hidden, generator, skip)
+            noise = torch.randn(len(context), k, generator=generator)
+            context = torch.cat([context, noise], dim=1)
+        settings = self._density_settings(self._hidden, 1, n_components=k)
+        fitter = DensityFitter(
+            replace(data, context=context), settings, int(random.randint(2**31 - 1))
+        )
+        vae = fitter.start(n_classes if self.model == "auxiliary" else None)
+        return ClassConditionalVAE(vae, n_classes, auxiliary)
+
+    def _train(
+        self,
+        model: ClassConditionalVAE,
+        sources: Sources,
+        data: Tensors,
+        train: TrainingRows,
+        teacher: np.ndarray,
+        random: np.random.RandomState,
+    ) -> LabelNetworks:
+        """Networks and class-conditional model, the latter in place."""
+        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+        folds = slice(0, sources.n_folds)
+        networks = LabelNetworks(
+            sources.coefficients[folds].repeat(2, 1, 1),
+            sources.intercepts[folds].repeat(2, 1),
+            self._hidden,
+            generator,
+            0 if model.auxiliary is None else model.auxiliary.n_auxiliary,
+        )
+        labels = Labels(
+            torch.from_numpy(train.codes),
+            torch.from_numpy(train.fold),
+            data.weight,
+            torch.from_numpy(self.label_prior_).float(),
+            torch.from_numpy(train.assumed).float(),
+            torch.from_numpy(teacher).float(),
+        )
+        history = SemiSupervisedTrainer(
+            model if self.model != "m1" else None,
+            networks,
+            self._source,
+            labels,
+            self._label_settings(train),
+            generator,
+        ).fit()
+        self.loss_curve_, self.validation_scores_ = history.loss, history.scores
+        self.n_iter_ = max(history.n_iter, 1)
+        if history.recovered:
+            warn_recovered(history.n_iter)
+        return networks
+
+    def _label_settings(self, train: TrainingRows) -> SemiSupervisedSettings:
+        steps = LABEL_STEPS + len(train.codes) // ROWS_PER_STEP
+        steps = min(steps + len(train.known) // LABELS_PER_STEP, MOST_LABEL_STEPS)
+        return SemiSupervisedSettings(
+            classifier_weight=float(self.classifier_weight),
+            beta=float(self.beta),
+            n_importance_samples=int(self.n_importance_samples),
+            max_iter=steps if self.max_iter == "auto" else int(self.max_iter),
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate_init),
+            weight_decay=float(self.alpha),
+            early_stopping=bool(self.early_stopping),
+            validation_fraction=float(self.validation_fraction),
+            n_iter_no_change=int(self.n_iter_no_change),
+            tol=float(self.tol),
+            verbose=bool(self.verbose),
+        )
+
+    # Classes --------------------------------------------------------------------------------
+
+    def _learn_prior(
+        self, probabilities: np.ndarray, train: TrainingRows, chosen: np.ndarray
+    ) -> np.ndarray:
+        """``p(y)``, by `label_prior`."""
+        n_classes = len(self.classes_)
+        if self.label_prior == "uniform":
+            return np.full(n_classes, 1 / n_classes)
+        if self.label_prior == "empirical":
+            return train.assumed
+        strength = PRIOR_STRENGTH * n_classes
+        return shifted_prior(probabilities, train.assumed, train.weight[chosen], strength)
+
+    def _class_odds(self, frequency: np.ndarray) -> np.ndarray:
+        """What `class_weight` multiplies the classes' odds by."""
+        if self.class_weight is None:
+            return np.ones(len(frequency))
+        if isinstance(self.class_weight, str):  # "balanced"
+            return frequency.sum() / (len(frequency) * frequency)
+        weights = {label: float(weight) for label, weight in self.class_weight.items()}
+        known = self.classes_.tolist()
+        unknown = [label for label in weights if label not in known]
+        if unknown:
+            raise ValueError(
+                f"class_weight names the classes {unknown}, which y does not have: {known[:20]}."
+            )
+        odds = np.array([weights.get(label, 1.0) for label in known])
+        if not (np.isfinite(odds).all() and (odds > 0).all()):
+            raise ValueError(f"class_weight must be positive numbers, got {self.class_weight!r}.")
+        return odds
+
+    def _transduce(self, train: TrainingRows, chosen: np.ndarray) -> None:
+        """Labels of the training rows: those given, else those inferred."""
+        believed = self._believed(self._probabilities, train, chosen) * self._probabilities.odds
+        codes = np.where(train.codes >= 0, train.codes, believed.argmax(axis=1))
+        self.transduction_ = self.classes_[codes]
+        if self.model != "m1":
+            return
+        some = slice(AGGREGATED_ROWS)
+        given = train.codes[some, None]
+        shares = np.where(given >= 0, given == np.arange(len(self.classes_)), believed[some])
+        # A class that none of these rows has is drawn around those that look most like it.
+        self._row_shares = np.maximum(shares, 1e-12 * believed[some])
+        self._row_latents = self._latent.moments(train.rows.take(some))
+
+
+def latent_tensors(mean: Tensor, weight: Tensor) -> Tensors:
+    """Standardised latents (n, k) as a table of Gaussian columns."""
+    n, k = mean.shape
+    return Tensors(
+        features=mean,
+        targets=mean,
+        regression_targets=mean,
+        observed=torch.ones(n, k, dtype=torch.bool),
+        weight=weight,
+        feature_columns=torch.arange(k),
+        likelihoods=(Gaussian(),) * k,
+        regression_likelihoods=(Gaussian(),) * k,
+        specs=tuple(FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(k)),
+        slope=torch.ones(k),
+        intercept=torch.zeros(k),
+    )
+
+
+def _linear_sources(train: TrainingRows, random: np.random.RandomState) -> Sources:
+    """Logistic regressions of the labelled rows, all versions of each."""
+    known, times = train.known, len(train.versions)
+    vectors = train.versions[:, known].astype(float)
+    start = linear_start(
+        vectors.reshape(-1, vectors.shape[2]),
+        np.tile(train.codes[known], times),
+        np.tile(train.fold[known], times),
+        np.tile(train.weight[known], times) / times,
+        random,
+    )
+    return Sources(*(torch.from_numpy(part).float() for part in start))
+
+
+def _references(known: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
+    """Rows that serve as neighbours: labelled ones first, as many as can be."""
+    if n <= MOST_REFERENCES:
+        return np.arange(n)
+    known = random.permutation(known)[: MOST_REFERENCES // 2]
+    others = random.permutation(np.setdiff1d(np.arange(n), known))
+    return np.sort(np.concatenate([known, others[: MOST_REFERENCES - len(known)]]))

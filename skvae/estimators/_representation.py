@@ -1,0 +1,126 @@
+"""What a classifier reads of a row: its columns, or its latents; holes in several versions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.preprocessing import QuantileTransformer
+
+from skvae.estimators._latent import LatentModel, Rows
+from skvae.inference import noise_block
+from skvae.inference.session import torch_defaults
+from skvae.tabular.scaling import TableScaler
+
+# Ways in which the holes of a row are filled, and samples of z that they are drawn from.
+N_VERSIONS, COMPLETION_SAMPLES = 8, 64
+# Scores beyond this enter clamped.
+CLIP = 4.0
+RANK_CLIP = 3.0
+MOST_QUANTILES, QUANTILE_ROWS = 1000, 20_000
+
+
+class ColumnVectors:
+    """Standardised columns, and numbers also by the normal scores of their ranks.
+
+    Ranks tame skewed columns, the columns as they are keep what ranks lose. Rows with holes come
+    in versions, each filled with a draw from ``p(x_m | x_o)``: averages over versions marginalise
+    what is absent.
+
+    Parameters
+    ----------
+    latent : LatentModel
+        Fills the holes.
+    rows : Rows
+        The training table.
+    seed : int
+    """
+
+    def __init__(self, latent: LatentModel, rows: Rows, seed: int) -> None:
+        self.latent, self.seed = latent, seed
+        scaler = latent.scaler
+        self.ranked = np.flatnonzero(scaler.numeric[scaler.feature_columns])
+        self.ranks: QuantileTransformer | None = None
+        self.mean, self.scale = np.zeros(0), np.ones(0)
+        if self.ranked.size:
+            features = scaler.features(rows.values, rows.observed)[:, self.ranked].astype(float)
+            seen = rows.observed[:, scaler.feature_columns[self.ranked]]
+            features[~seen] = np.nan
+            self.ranks = QuantileTransformer(
+                n_quantiles=min(len(features), MOST_QUANTILES),
+                output_distribution="normal",
+                subsample=QUANTILE_ROWS,
+                random_state=seed,
+            ).fit(features)
+            scores = np.clip(self.ranks.transform(features), -RANK_CLIP, RANK_CLIP)
+            self.mean = np.nanmean(scores, axis=0)
+            self.scale = np.maximum(np.nanstd(scores, axis=0), 1e-3)
+
+    def versions(self, rows: Rows) -> np.ndarray:
+        """Vectors of rows, float32 of shape (n_versions, n, width); one version without holes."""
+        if rows.observed.all():
+            return self._vectors(rows.values)[None]
+        return np.stack([self._vectors(values) for values in self._completed(rows)])
+
+    def place(self, vectors: np.ndarray) -> np.ndarray:
+        """Where vectors (n, width) are among their neighbours: by the columns as they are."""
+        return vectors[:, : vectors.shape[1] - self.ranked.size]
+
+    def _vectors(self, values: np.ndarray) -> np.ndarray:
+        everywhere = np.ones(values.shape, dtype=bool)
+        features = self.latent.scaler.features(values, everywhere)
+        parts = [np.clip(features, -CLIP, CLIP)]
+        if self.ranks is not None:
+            scores = self.ranks.transform(features[:, self.ranked].astype(float))
+            scores = np.clip(scores, -RANK_CLIP, RANK_CLIP)
+            parts.append(((scores - self.mean) / self.scale).astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+    def _completed(self, rows: Rows) -> np.ndarray:
+        """Draws of whole rows given what they show, (n_versions, n, p)."""
+        holed = np.flatnonzero(~rows.observed.all(axis=1))
+        out = np.repeat(rows.values[None], N_VERSIONS, axis=0)
+        drawn = self.latent.complete(rows.take(holed), N_VERSIONS, COMPLETION_SAMPLES)
+        scaler = self.latent.scaler
+        low = np.where(scaler.numeric, scaler.low, -np.inf)
+        high = np.where(scaler.numeric, scaler.high, np.inf)
+        out[:, holed] = np.where(
+            rows.observed[holed], rows.values[holed], np.clip(drawn, low, high)
+        )
+        return out
+
+
+class LatentVectors:
+    """Standardised latents of M1; versions are draws from the posterior.
+
+    Parameters
+    ----------
+    latent : LatentModel
+    rows : Rows
+        The training table.
+    seed : int
+    """
+
+    def __init__(self, latent: LatentModel, rows: Rows, seed: int) -> None:
+        self.latent = latent
+        mean, std = latent.moments(rows)
+        self.mean = mean.mean(axis=0)
+        self.scale = np.sqrt(mean.var(axis=0) + (std**2).mean(axis=0)).clip(min=1e-6)
+        # How much a row says about a dimension: distances count those that it says nothing about
+        # for nothing.
+        self.information = 1 - (std**2).mean(axis=0) / self.scale**2
+        with torch_defaults():
+            self.noise = noise_block(N_VERSIONS, mean.shape[1], seed).double().numpy()
+
+    def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations of the posteriors, standardised, both (n, k)."""
+        mean, std = self.latent.moments(rows)
+        return (mean - self.mean) / self.scale, std / self.scale
+
+    def place(self, vectors: np.ndarray) -> np.ndarray:
+        """Where vectors (n, k) are among their neighbours."""
+        return vectors * self.information
+
+    def versions(self, rows: Rows) -> np.ndarray:
+        """Draws from the posteriors, float32 of shape (n_versions, n, k)."""
+        mean, std = self.moments(rows)
+        return (mean + std * self.noise[:, None]).astype(np.float32)

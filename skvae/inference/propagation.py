@@ -1,0 +1,136 @@
+"""Class probabilities passed on between rows that lie near each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+# Distances held at once.
+DISTANCES_AT_ONCE = 16_000_000
+# Rounds of averaging; what is left then has travelled further than labels reach.
+MOST_ROUNDS, ROUND_TOL = 200, 1e-4
+
+
+def nearest(
+    points: Tensor, references: Tensor, n_neighbors: int, *, themselves: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Squared Euclidean distances to the nearest references, and their numbers.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d)
+    references : Tensor of shape (m, d)
+    n_neighbors : int
+    themselves : bool, default=False
+        Points are the references: none is its own neighbour.
+
+    Returns
+    -------
+    squared : Tensor of shape (n, n_neighbors)
+    index : LongTensor of shape (n, n_neighbors)
+    """
+    k = max(1, min(n_neighbors, len(references) - themselves))
+    half = 0.5 * references.square().sum(1)
+    size = max(1, DISTANCES_AT_ONCE // len(references))
+    squared, index = [], []
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        apart = torch.addmm(half[None], part, references.mT, alpha=-1)
+        if themselves and len(references) > 1:
+            own = torch.arange(len(part))
+            apart[own, own + start] = torch.inf
+        near, which = apart.topk(k, dim=1, largest=False)
+        squared.append((2 * near + part.square().sum(1, keepdim=True)).clamp(min=0))
+        index.append(which)
+    if not squared:
+        return points.new_zeros(0, k), torch.zeros(0, k, dtype=torch.long)
+    return torch.cat(squared), torch.cat(index)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourGraph:
+    """Rows and their nearest neighbours.
+
+    Attributes
+    ----------
+    points : Tensor of shape (m, d)
+    n_neighbors : int
+    reach : Tensor of shape (m,)
+        Squared distance to the last neighbour: similarities are relative to it (Zelnik-Manor and
+        Perona 2004).
+    similarity : sparse array of shape (m, m)
+        Symmetric; an edge where either row is among the other's nearest.
+    """
+
+    points: Tensor
+    n_neighbors: int
+    reach: Tensor
+    similarity: sp.csr_array
+
+    @classmethod
+    def build(cls, points: Tensor, n_neighbors: int) -> NeighbourGraph:
+        """Connect every row (m, d) with its nearest."""
+        squared, index = nearest(points, points, n_neighbors, themselves=True)
+        reach = squared[:, -1].clamp(min=1e-12)
+        each = torch.exp(-squared / (reach[:, None] * reach[index]).sqrt())
+        m, k = index.shape
+        rows = np.repeat(np.arange(m), k)
+        similarity = sp.csr_array(
+            (each.numpy().ravel(), (rows, index.numpy().ravel())), shape=(m, m)
+        )
+        return cls(points, n_neighbors, reach, similarity.maximum(similarity.T))
+
+    def smooth(self, start: np.ndarray, strength: float) -> np.ndarray:
+        """Personalised averages ``F = (1 - s) F0 + s D^-1 W F`` of starts (m, C).
+
+        What a classifier says about a row counts together with what it says about its neighbours
+        (Zhou et al. 2004; with predictions as starts, Klicpera et al. 2019).
+        """
+        return _iterate(_scaled(self.similarity, 1.0, 0.0), start, strength)
+
+    def spread(self, labels: np.ndarray, strength: float) -> np.ndarray:
+        """Label spreading (Zhou et al. 2004) from one-hot rows (m, C), zero where unlabelled.
+
+        Masses are normalised by class (Zhu et al. 2003): a class with far reach does not win by
+        that. Rows sum to one; rows that no label reaches are uniform.
+        """
+        mass = _iterate(_scaled(self.similarity, 0.5, 0.5), labels, strength)
+        mass = np.maximum(mass, 0) / np.maximum(mass.sum(axis=0), 1e-12)
+        mass += 1e-6 / len(mass)
+        return mass / mass.sum(axis=1, keepdims=True)
+
+    def weights(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarities of new points (n, d) to their nearest rows, rows summing to one.
+
+        Returns
+        -------
+        weight : Tensor of shape (n, n_neighbors)
+        index : LongTensor of shape (n, n_neighbors)
+        """
+        squared, index = nearest(points, self.points, self.n_neighbors)
+        reach = squared[:, -1:].clamp(min=1e-12)
+        each = torch.exp(-squared / (reach * self.reach[index]).sqrt()).clamp(min=1e-30)
+        return each / each.sum(1, keepdim=True), index
+
+
+def _scaled(similarity: sp.csr_array, left: float, right: float) -> sp.csr_array:
+    """``D^-left W D^-right`` with the row sums of W in D."""
+    degree = np.maximum(np.asarray(similarity.sum(axis=1)).ravel(), 1e-12)
+    scaled = sp.diags_array(degree**-left) @ similarity
+    return (scaled @ sp.diags_array(degree**-right)).tocsr() if right else scaled.tocsr()
+
+
+def _iterate(step: sp.csr_array, start: np.ndarray, strength: float) -> np.ndarray:
+    start = np.ascontiguousarray(start, dtype=np.float32)
+    step = step.astype(np.float32)
+    current = start
+    for _ in range(MOST_ROUNDS):
+        previous = current
+        current = strength * (step @ previous) + (1 - strength) * start
+        if np.abs(current - previous).max() < ROUND_TOL * (1 - strength):
+            break
+    return current.astype(np.float64)
