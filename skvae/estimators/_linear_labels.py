@@ -1,4 +1,4 @@
-"""The linear start of a classifier: multinomial logistic regression, strength by held-out labels."""
+"""The linear start of a classifier: logistic regression, its strength by held-out labels."""
 
 from __future__ import annotations
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from sklearn.preprocessing import QuantileTransformer
 
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import noise_block
 from skvae.inference.session import torch_defaults
-from skvae.tabular.scaling import TableScaler
 
 # Ways in which the holes of a row are filled, and samples of z that they are drawn from.
 N_VERSIONS, COMPLETION_SAMPLES = 8, 64
