@@ -7,7 +7,12 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import VAEImputer, VAEOutlierDetector, VAETransformer
+from skvae import (
+    SemiSupervisedVAEClassifier,
+    VAEImputer,
+    VAEOutlierDetector,
+    VAETransformer,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -22,6 +27,10 @@ ESTIMATORS = [
     VAEOutlierDetector(),
     VAEOutlierDetector("log_likelihood", hidden_layer_sizes=(8,), max_iter=20, robust=False),
     VAEOutlierDetector("elbo", hidden_layer_sizes=()),
+    SemiSupervisedVAEClassifier(),
+    SemiSupervisedVAEClassifier("m1+m2", hidden_layer_sizes=(8,), max_iter=20),
+    SemiSupervisedVAEClassifier("skip_auxiliary", hidden_layer_sizes=(8,), max_iter=20),
+    SemiSupervisedVAEClassifier("m1", hidden_layer_sizes=()),
 ]
 
 
@@ -42,6 +51,7 @@ class Ensemble(VAEOutlierDetector):
 
 ESTIMATORS.append(Ensemble())
 
+MEANS_UNLABELLED = "It calls -1 a class, which here means that a row has no label."
 RANDOM_ROWS = "Batches and held-out rows are drawn at random: two rows weigh two on average only."
 SCORE_IS_A_PARAMETER = "`score` names a statistic: it is no method. `Ensemble` passes this check."
 # Class name -> {name of the check: why it cannot pass}.
@@ -50,6 +60,10 @@ EXPECTED_FAILURES = {
         "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
     },
     "Ensemble": {
+        "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
+    },
+    "SemiSupervisedVAEClassifier": {
+        "check_classifiers_classes": MEANS_UNLABELLED,
         "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
     },
     "VAEOutlierDetector": {

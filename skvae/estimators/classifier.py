@@ -274,7 +274,8 @@ class SemiSupervisedVAEClassifier(
         ndarray of float64, shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._probabilities(self._rows(X))
+        rows = self._rows(X)
+        return self._probabilities(rows)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`.
@@ -300,7 +301,8 @@ class SemiSupervisedVAEClassifier(
         -------
         ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def score_samples(self, X: Any, *, n_samples: int = 64) -> np.ndarray:
         """Log-density of every row's observed part, in the units of the columns.

@@ -11,6 +11,8 @@ from torch import Tensor
 
 # Distances held at once.
 DISTANCES_AT_ONCE = 16_000_000
+# Candidates beyond those asked for, among which ties are broken.
+SPARE = 6
 # Rounds of averaging; what is left then has travelled further than labels reach.
 MOST_ROUNDS, ROUND_TOL = 200, 1e-4
 
@@ -35,7 +37,8 @@ def nearest(
     """
     k = max(1, min(n_neighbors, len(references) - themselves))
     half = 0.5 * references.square().sum(1)
-    size = max(1, DISTANCES_AT_ONCE // len(references))
+    widest = max(len(references), 2 * (k + SPARE) * references.shape[1])
+    size = max(1, DISTANCES_AT_ONCE // widest)
     squared, index = [], []
     for start in range(0, len(points), size):
         part = points[start : start + size]
@@ -43,12 +46,24 @@ def nearest(
         if themselves and len(references) > 1:
             own = torch.arange(len(part))
             apart[own, own + start] = torch.inf
-        near, which = apart.topk(k, dim=1, largest=False)
-        squared.append((2 * near + part.square().sum(1, keepdim=True)).clamp(min=0))
-        index.append(which)
+        close = apart.topk(min(k + SPARE, len(references) - themselves or 1), 1, largest=False)
+        exact, which = _sorted(part, references, close.indices)
+        squared.append(exact[:, :k])
+        index.append(which[:, :k])
     if not squared:
         return points.new_zeros(0, k), torch.zeros(0, k, dtype=torch.long)
     return torch.cat(squared), torch.cat(index)
+
+
+def _sorted(points: Tensor, references: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Exact squared distances to candidates (n, k), in order; ties by number.
+
+    The product that found them rounds, differently from one batch to the next.
+    """
+    index = index.sort(1).values
+    apart = points.unsqueeze(1) - references[index]
+    exact, order = apart.double().square().sum(-1).float().sort(stable=True, dim=1)
+    return exact, index.gather(1, order)
 
 
 @dataclass(frozen=True, eq=False)
