@@ -1,6 +1,7 @@
 """Small models and tables that several rooms' tests share."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,12 +80,18 @@ def encoder_inputs(features, observed):
     return EncoderInputs(*quantile_edges(features, observed, 4))
 
 
-def gaussian_vae(linears, hidden=(6,), n_members=None, seed=0, **options):
-    """VAE of Gaussian columns that are their own features; options as of VAE."""
+def gaussian_vae(linears, hidden=(6,), n_members=None, seed=0, effect=None, **options):
+    """VAE of Gaussian columns that are their own features; options as of VAE.
+
+    `effect` (n_context, d) is that of a context on the means.
+    """
     d = len(linears[0].mean)
     likelihoods = ColumnLikelihoods([Gaussian()] * d)
     specs = [FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(d)]
-    starts = [decoder_start(one, likelihoods, specs, torch.zeros(d)) for one in linears]
+    told = linears
+    if effect is not None:
+        told = [replace(one, loadings=torch.cat([one.loadings, effect.mT], 1)) for one in linears]
+    starts = [decoder_start(one, likelihoods, specs, torch.zeros(d)) for one in told]
     x = torch.randn(200, d, generator=seeded(seed + 1))
     inputs = encoder_inputs(x, torch.ones_like(x, dtype=torch.bool))
     n_members = n_members or len(linears)

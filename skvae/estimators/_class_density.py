@@ -136,12 +136,12 @@ class ClassDensity:
         z, log_q = lower.posterior(table).rsample(noise)
         driven = lower.model.decode(z)
         log_p = lower.model.log_likelihood(driven, table.targets, columns).sum(-1)
-        scale = torch.from_numpy(representation.scale).float()
-        flat = ((z[0] - torch.from_numpy(representation.mean).float()) / scale).flatten(0, 1)
+        scale, mean = self._units(representation)
+        flat = ((z[0] - mean.float()) / scale.float()).flatten(0, 1)
         seen = torch.ones(len(flat), 2 * flat.shape[1], dtype=torch.bool)
         each = self._by_class(flat, flat, seen, upper, flat, None)
         density = torch.from_numpy(self._over_classes(each)).view(len(rows.values), -1)
-        density = density - scale.double().log().sum()
+        density = density - scale.log().sum()
         weights = log_p[0].double() + density - log_q[0].double()
         return (weights.logsumexp(1) - math.log(n_lower)).numpy()
 
@@ -158,10 +158,15 @@ class ClassDensity:
         vae, representation = self.model.vae, self.representation
         driven = vae.decode(z[None], context)
         lower = vae.likelihoods.sample(driven, vae.free_parameters[:, 0], generator)[0]
-        lower = lower.double() * torch.from_numpy(representation.scale)
-        return self.latent.sample(
-            (lower + torch.from_numpy(representation.mean)).float(), generator
-        )
+        scale, mean = self._units(representation)
+        return self.latent.sample((lower.double() * scale + mean).float(), generator)
+
+    @staticmethod
+    def _units(representation: LatentVectors) -> tuple[Tensor, Tensor]:
+        """Scale and mean of M1's own latents, float64."""
+        own = slice(representation.n_own)
+        scale, mean = representation.scale[own], representation.mean[own]
+        return torch.from_numpy(scale), torch.from_numpy(mean)
 
     # What the auxiliary latent is drawn from ------------------------------------------------
 

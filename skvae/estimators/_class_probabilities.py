@@ -168,12 +168,17 @@ class ClassProbabilities:
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """Probabilities of rows, shape (n, n_classes)."""
-        parts = [np.zeros((0, self.references.shape[2]))]
-        for start in range(0, len(rows.values), ROWS_AT_ONCE):
-            part = rows.take(slice(start, start + ROWS_AT_ONCE))
-            mixed = self.without_odds(self.representation.versions(part))
-            parts.append(reweigh(mixed, self.odds))
-        return np.concatenate(parts)
+        out = np.empty((len(rows.values), self.references.shape[2]))
+        whole = rows.observed.all(axis=1)
+        for kind, places in ((True, np.flatnonzero(whole)), (False, np.flatnonzero(~whole))):
+            for start in range(0, len(places), ROWS_AT_ONCE):
+                some = places[start : start + ROWS_AT_ONCE]
+                versions = self.representation.versions(rows.take(some))
+                # What is absent is marginalised: every version of a row is predicted for itself.
+                each = [versions] if kind else np.split(versions, len(versions))
+                mixed = np.mean([self.without_odds(one) for one in each], axis=0)
+                out[some] = reweigh(mixed, self.odds)
+        return out
 
 
 def place(representation: ColumnVectors | LatentVectors, versions: np.ndarray) -> Tensor:

@@ -33,7 +33,7 @@ from skvae.inference.propagation import NeighbourGraph
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
 from skvae.models.start import FeatureSpec
 from skvae.training import Tensors
-from skvae.training.density import DensityFitter
+from skvae.training.density import DensityFitter, DensitySettings
 from skvae.training.semi_supervised import (
     Labels,
     LatentRows,
@@ -47,6 +47,12 @@ from skvae.training.semi_supervised import (
 PRIOR_STRENGTH = 100.0
 # Gradient steps of M1: where it only fills holes, and where it is the representation.
 FEWEST_STEPS, FILLING_STEPS, LATENT_STEPS = 100, 1000, 8000
+# Where it is the representation: latent dimensions that "auto" may choose and the rows that decide
+# on them, the widest layer of wide tables, rows of a step on long ones, and autoencoders beside it.
+MOST_LATENTS, COMPONENT_ROWS, WIDEST, LATENT_BATCH, N_SIBLINGS = 27, 2000, 480, 256, 2
+# Weight of the divergence where the user leaves it open: latents to tell classes by may say more
+# than the density of the table would have them say.
+LATENT_BETA = 0.5
 # Of classifier and class-conditional model, and how many rows and labels add one.
 LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
 # Training rows that M1 draws around.
@@ -107,7 +113,8 @@ class FittedClassifier(DensityEstimator):
         reads_latents = self.model in ("m1", "m1+m2")
         representation: ColumnVectors | LatentVectors
         if reads_latents:
-            representation = LatentVectors(self._latent, rows, seed)
+            siblings = self._fit_siblings(data, random)
+            representation = LatentVectors([self._latent, *siblings], rows, seed)
         else:
             representation = ColumnVectors(self._latent, rows, seed)
         train = TrainingRows(
@@ -124,11 +131,11 @@ class FittedClassifier(DensityEstimator):
             place(representation, train.versions[:, chosen]), int(self.n_neighbors)
         )
         first = self._stack(representation, sources, graph, train, chosen)
-        data = self._second_table(representation, data, train)
-        model = self._class_model(data, train, self._believed(first, train, chosen), random)
+        data, source = self._second_table(representation, data, train)
+        teacher = self._believed(first, train, chosen)
+        model = self._class_model(data, train, teacher, random)
         if self._hidden and self.max_iter != 0:
-            teacher = self._believed(first, train, chosen)
-            networks = self._train(model, sources, data, train, teacher, random)
+            networks = self._train(model, sources, source, train, teacher, random)
             sources = replace(sources, networks=networks, model=model)
             first = self._stack(representation, sources, graph, train, chosen)
         else:
@@ -156,17 +163,43 @@ class FittedClassifier(DensityEstimator):
             )
         data, scaler = encoded
         self._check_width(self.n_components, data.features.shape[1])
-        n = len(weight)
-        most = FEWEST_STEPS if rows.observed.all() else FILLING_STEPS
-        steps = int(np.clip(2 * n, FEWEST_STEPS, most))
-        if self.model in ("m1", "m1+m2"):
-            steps = int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS))
         seed = int(random.randint(2**31 - 1))
-        settings = self._density_settings(self._hidden, steps)
-        model, report = DensityFitter(data, settings, seed).fit()
+        model, report = DensityFitter(data, self._first_settings(rows.observed), seed).fit()
         self._latent = LatentModel(model, scaler, seed)
         self._publish_density(report)
         return data
+
+    def _first_settings(self, observed: np.ndarray) -> DensitySettings:
+        n, hidden = len(observed), self._hidden
+        if self.model not in ("m1", "m1+m2"):
+            most = FEWEST_STEPS if observed.all() else FILLING_STEPS
+            return self._density_settings(hidden, int(np.clip(2 * n, FEWEST_STEPS, most)))
+        if self.hidden_layer_sizes == "auto":
+            # Wide tables, images for one, have more to compress.
+            wide = 16 * round(min(observed.shape[1] / 1.5, WIDEST) / 16)
+            hidden = tuple(max(size, wide) for size in hidden)
+        return self._density_settings(
+            hidden,
+            int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS)),
+            batch_size=max(int(self.batch_size), LATENT_BATCH if n > LATENT_STEPS else 1),
+            beta=LATENT_BETA if self.beta == "auto" else float(self.beta),
+            component_rows=COMPONENT_ROWS,
+            most_components=MOST_LATENTS,
+        )
+
+    def _fit_siblings(self, data: Tensors, random: np.random.RandomState) -> list[LatentModel]:
+        """Autoencoders like M1 from other random numbers."""
+        if not self._hidden or self.max_iter == 0:
+            return []  # they would be the same
+        settings = replace(
+            self._first_settings(data.observed.numpy()), n_components=self.n_components_
+        )
+        out = []
+        for _ in range(N_SIBLINGS):
+            seed = int(random.randint(2**31 - 1))
+            model, _report = DensityFitter(data, settings, seed).fit()
+            out.append(LatentModel(model, self._latent.scaler, seed))
+        return out
 
     def _stack(
         self,
@@ -201,15 +234,14 @@ class FittedClassifier(DensityEstimator):
         representation: ColumnVectors | LatentVectors,
         data: Tensors,
         train: TrainingRows,
-    ) -> Tensors:
+    ) -> tuple[Tensors, RowSource]:
         """What the class-conditional model is a model of: the table, or M1's latents."""
         if not isinstance(representation, LatentVectors):
-            self._source: RowSource = TableRows(data, torch.from_numpy(train.versions))
-            return data
+            return data, TableRows(data, torch.from_numpy(train.versions))
         moments = representation.moments(train.rows)
         mean, std = (torch.from_numpy(part).float() for part in moments)
-        self._source = LatentRows(mean, std)
-        return latent_tensors(mean, data.weight)
+        own = representation.n_own
+        return latent_tensors(mean[:, :own], data.weight), LatentRows(mean, std, own)
 
     def _class_model(
         self,
@@ -242,7 +274,7 @@ class FittedClassifier(DensityEstimator):
         self,
         model: ClassConditionalVAE,
         sources: Sources,
-        data: Tensors,
+        source: RowSource,
         train: TrainingRows,
         teacher: np.ndarray,
         random: np.random.RandomState,
@@ -260,7 +292,7 @@ class FittedClassifier(DensityEstimator):
         labels = Labels(
             torch.from_numpy(train.codes),
             torch.from_numpy(train.fold),
-            data.weight,
+            torch.from_numpy(train.weight).float(),
             torch.from_numpy(self.label_prior_).float(),
             torch.from_numpy(train.assumed).float(),
             torch.from_numpy(teacher).float(),
@@ -268,7 +300,7 @@ class FittedClassifier(DensityEstimator):
         history = SemiSupervisedTrainer(
             model if self.model != "m1" else None,
             networks,
-            self._source,
+            source,
             labels,
             self._label_settings(train),
             generator,
@@ -280,11 +312,11 @@ class FittedClassifier(DensityEstimator):
         return networks
 
     def _label_settings(self, train: TrainingRows) -> SemiSupervisedSettings:
-        steps = LABEL_STEPS + len(train.codes) // ROWS_PER_STEP
+        steps = min(LABEL_STEPS, 4 * len(train.codes)) + len(train.codes) // ROWS_PER_STEP
         steps = min(steps + len(train.known) // LABELS_PER_STEP, MOST_LABEL_STEPS)
         return SemiSupervisedSettings(
             classifier_weight=float(self.classifier_weight),
-            beta=float(self.beta),
+            beta=self._beta,
             n_importance_samples=int(self.n_importance_samples),
             max_iter=steps if self.max_iter == "auto" else int(self.max_iter),
             batch_size=int(self.batch_size),
@@ -296,6 +328,10 @@ class FittedClassifier(DensityEstimator):
             tol=float(self.tol),
             verbose=bool(self.verbose),
         )
+
+    @property
+    def _beta(self) -> float:
+        return 1.0 if self.beta == "auto" else float(self.beta)
 
     # Classes --------------------------------------------------------------------------------
 

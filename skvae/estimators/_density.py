@@ -24,7 +24,7 @@ class DensityEstimator(BaseVAE):
                 "n_components": self.n_components,
                 "hidden_layer_sizes": hidden,
                 "n_importance_samples": int(self.n_importance_samples),
-                "beta": float(self.beta),
+                "beta": self._beta,
                 "weight_decay": float(self.alpha),
                 "max_iter": steps if self.max_iter == "auto" else int(self.max_iter),
                 "batch_size": int(self.batch_size),
@@ -37,6 +37,11 @@ class DensityEstimator(BaseVAE):
                 **special,
             }
         )
+
+    @property
+    def _beta(self) -> float:
+        """Weight of the divergence."""
+        return float(self.beta)
 
     def _check_width(self, n_components: Any, n_features: int) -> None:
         if isinstance(n_components, Integral) and n_components > n_features:

@@ -133,19 +133,31 @@ class LatentModel:
 
     @torch_defaults()
     def complete(self, rows: Rows, n_versions: int, n_samples: int) -> np.ndarray:
-        """Whole rows under latents drawn given what they show, shape (n_versions, n, p).
+        """Draws of whole rows given what they show, shape (n_versions, n, p).
 
-        Means and most probable codes given ``z``, by sampling-importance-resampling (Rubin 1987)
-        with levels that all rows share.
+        ``z`` by sampling-importance-resampling (Rubin 1987), then ``x`` given z, numbers as if
+        Gaussian. All rows share the random numbers: a row's draws depend on the row alone.
         """
+        likelihoods = self.model.likelihoods
+        normal = noise_block(n_versions, likelihoods.n_columns, self.seed).unsqueeze(1)
         levels = (torch.arange(n_versions) + 0.5) / n_versions
+        finite = likelihoods.finite.nonzero().squeeze(1).tolist()
+        # Neighbours in a Sobol sequence are far apart, every eighth point is not.
+        order = torch.randperm(n_samples, generator=torch.Generator().manual_seed(self.seed))
         drawn = []
         for sample in self.samples(rows, n_samples):
-            below = sample.weights[0].cumsum(-1)
+            below = sample.weights[0][:, order].cumsum(-1)
             pick = torch.searchsorted(below, levels.expand(len(below), -1).contiguous())
             own = torch.arange(len(pick))[:, None]
-            driven = sample.driven[0][own, pick.clamp(max=below.shape[1] - 1)].transpose(0, 1)
-            drawn.append(self.model.likelihoods.mean(driven, self._free[0]))
+            pick = order[pick.clamp(max=n_samples - 1)]
+            driven = sample.driven[0][own, pick].transpose(0, 1)  # (n_versions, batch, n_driven)
+            statistics = likelihoods.statistics(driven, self._free[0])
+            spread = likelihoods.variance(driven, self._free[0]).sqrt()
+            part = likelihoods.point(statistics) + spread * normal
+            for j in finite:  # by the inverse of the distribution function
+                share = statistics[..., likelihoods.stat_columns == j].cumsum(-1)[..., :-1]
+                part[..., j] = (share < torch.special.ndtr(normal[..., j, None])).sum(-1)
+            drawn.append(part)
         return self._raw(torch.cat(drawn, dim=1))
 
     def _driven(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:

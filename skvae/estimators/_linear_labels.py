@@ -38,7 +38,8 @@ def linear_start(
         Those of all labels last.
     intercepts : ndarray of shape (n_folds + 1, n_classes)
     """
-    n_classes, n_folds = int(codes.max()) + 1, int(fold.max()) + 1
+    n_classes = int(codes.max()) + 1
+    n_folds = max(int(fold.max()) + 1, 1)  # without labels to hold out, one that sees them all
     some = random.permutation(len(codes))[:MOST_LEARNING]
     # Every class stays, however few its labels.
     first = np.unique(codes, return_index=True)[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.preprocessing import QuantileTransformer
 
@@ -88,37 +90,48 @@ class ColumnVectors:
 
 
 class LatentVectors:
-    """Standardised latents of M1; versions are draws from the posterior.
+    """Standardised latents of M1 and its siblings; versions are draws from the posteriors.
 
     Parameters
     ----------
-    latent : LatentModel
+    latents : sequence of LatentModel
+        M1 first. The others, fitted alike from other random numbers, are read by the classifier
+        alone: neighbours that several autoencoders agree upon are better ones.
     rows : Rows
         The training table.
     seed : int
     """
 
-    def __init__(self, latent: LatentModel, rows: Rows, seed: int) -> None:
-        self.latent = latent
-        mean, std = latent.moments(rows)
+    def __init__(self, latents: Sequence[LatentModel], rows: Rows, seed: int) -> None:
+        self.latents = tuple(latents)
+        mean, std = self._raw_moments(rows)
         self.mean = mean.mean(axis=0)
         self.scale = np.sqrt(mean.var(axis=0) + (std**2).mean(axis=0)).clip(min=1e-6)
-        # How much a row says about a dimension: distances count those that it says nothing about
-        # for nothing.
+        # How much rows say about a dimension: distances leave out what they say nothing about.
         self.information = 1 - (std**2).mean(axis=0) / self.scale**2
         with torch_defaults():
             self.noise = noise_block(N_VERSIONS, mean.shape[1], seed).double().numpy()
 
+    @property
+    def n_own(self) -> int:
+        """Latent dimensions of M1 itself, the first of all."""
+        return self.latents[0].model.n_components
+
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard deviations of the posteriors, standardised, both (n, k)."""
-        mean, std = self.latent.moments(rows)
+        """Means and standard deviations of the posteriors, standardised, both (n, width)."""
+        mean, std = self._raw_moments(rows)
         return (mean - self.mean) / self.scale, std / self.scale
 
     def place(self, vectors: np.ndarray) -> np.ndarray:
-        """Where vectors (n, k) are among their neighbours."""
+        """Where vectors (n, width) are among their neighbours."""
         return vectors * self.information
 
     def versions(self, rows: Rows) -> np.ndarray:
-        """Draws from the posteriors, float32 of shape (n_versions, n, k)."""
+        """Draws from the posteriors, float32 of shape (n_versions, n, width)."""
         mean, std = self.moments(rows)
         return (mean + std * self.noise[:, None]).astype(np.float32)
+
+    def _raw_moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        each = [latent.moments(rows) for latent in self.latents]
+        mean, std = (np.concatenate(parts, axis=1) for parts in zip(*each, strict=True))
+        return mean, std

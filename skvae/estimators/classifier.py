@@ -64,8 +64,9 @@ class SemiSupervisedVAEClassifier(
         Rows that a row's probabilities are averaged with, where held-out labels say that it helps.
     n_importance_samples : int, default=1
         Samples of the training bounds: 1 is the ELBO.
-    beta : float, default=1.0
-        Weight of the divergence from the prior.
+    beta : float or "auto", default="auto"
+        Weight of the divergence from the prior: "auto" is 1, and 0.5 for M1 where its latents are
+        what classes are told by.
     column_types, likelihood, max_categories
         As in `VAETransformer`.
     alpha : float, default=0.3
@@ -145,6 +146,7 @@ class SemiSupervisedVAEClassifier(
         "model": [StrOptions({"m1", "m2", "m1+m2", "auxiliary", "skip_auxiliary"})],
         "classifier_weight": [Interval(Real, 0, None, closed="neither")],
         "label_prior": [StrOptions({"uniform", "empirical", "learned"})],
+        "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -161,7 +163,7 @@ class SemiSupervisedVAEClassifier(
         class_weight: Mapping[Any, float] | str | None = None,
         n_neighbors: int = 10,
         n_importance_samples: int = 1,
-        beta: float = 1.0,
+        beta: float | str = "auto",
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
         max_categories: int = 100,

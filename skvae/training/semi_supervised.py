@@ -89,18 +89,22 @@ class LatentRows:
 
     Attributes
     ----------
-    mean, std : Tensor of shape (n, k)
+    mean, std : Tensor of shape (n, width)
         Of the posteriors, standardised over rows.
+    n_own : int
+        The model is one of the first so many; the classifier reads all.
     """
 
     mean: Tensor
     std: Tensor
+    n_own: int
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Rows:
         """A draw from each row's posterior."""
         mean = self.mean[rows]
         z = mean + self.std[rows] * torch.randn(mean.shape, generator=generator)
-        return Rows(z, z, torch.ones(len(z), 2 * z.shape[1], dtype=torch.bool), z)
+        own = z[:, : self.n_own]
+        return Rows(own, own, torch.ones(len(z), 2 * self.n_own, dtype=torch.bool), z)
 
 
 @dataclass(frozen=True, eq=False)
