@@ -75,7 +75,8 @@ class ClassDensity:
     def log_prob(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``log p(x_o)`` in the units of the columns, float64 of shape (n,)."""
         each = self._through_latents if self.on_latents else self._of_columns
-        size = max(1, DECODED_AT_ONCE // (n_samples * len(self.prior)))
+        decoded = n_samples * len(self.prior) * (UPPER_SAMPLES if self.on_latents else 1)
+        size = max(1, DECODED_AT_ONCE // decoded)
         parts = [np.zeros(0)]
         for start in range(0, len(rows.values), size):
             parts.append(each(rows.take(slice(start, start + size)), n_samples))
@@ -128,8 +129,7 @@ class ClassDensity:
         """M1's samples, weighed by the density that M2 gives them instead of M1's prior."""
         assert isinstance(self.representation, LatentVectors)
         representation, lower = self.representation, self.latent
-        n_lower = max(n_samples // UPPER_SAMPLES, 2)
-        noise = noise_block(n_lower, lower.model.n_components, lower.seed)
+        noise = noise_block(n_samples, lower.model.n_components, lower.seed)
         upper = noise_block(UPPER_SAMPLES, self.model.vae.n_components, lower.seed)
         table: Table = lower.table(rows)
         columns, _ = table.masks
@@ -143,7 +143,7 @@ class ClassDensity:
         density = torch.from_numpy(self._over_classes(each)).view(len(rows.values), -1)
         density = density - scale.log().sum()
         weights = log_p[0].double() + density - log_q[0].double()
-        return (weights.logsumexp(1) - math.log(n_lower)).numpy()
+        return (weights.logsumexp(1) - math.log(n_samples)).numpy()
 
     # Rows -----------------------------------------------------------------------------------
 

@@ -7,16 +7,13 @@ far each is trusted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from skvae.distributions import Gaussian
 from skvae.estimators._class_density import ClassDensity
 from skvae.estimators._class_probabilities import (
-    MOST_REFERENCES,
     ClassProbabilities,
     LabelledRows,
     Sources,
@@ -26,22 +23,20 @@ from skvae.estimators._class_probabilities import (
 from skvae.estimators._density import DensityEstimator, warn_recovered
 from skvae.estimators._labels import label_folds
 from skvae.estimators._latent import LatentModel, Rows
-from skvae.estimators._linear_labels import linear_start
 from skvae.estimators._representation import ColumnVectors, LatentVectors
+from skvae.estimators._training_rows import (
+    TrainingRows,
+    latent_tensors,
+    linear_sources,
+    references,
+)
 from skvae.inference.label_stack import shifted_prior
 from skvae.inference.propagation import NeighbourGraph
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
-from skvae.models.start import FeatureSpec
 from skvae.training import Tensors
 from skvae.training.density import DensityFitter, DensitySettings
-from skvae.training.semi_supervised import (
-    Labels,
-    LatentRows,
-    RowSource,
-    SemiSupervisedSettings,
-    SemiSupervisedTrainer,
-    TableRows,
-)
+from skvae.training.labels import Labels, LatentRows, RowSource, TableRows
+from skvae.training.semi_supervised import SemiSupervisedSettings, SemiSupervisedTrainer
 
 # Labels of every class that speak for the labels' own frequencies where others are learnt.
 PRIOR_STRENGTH = 100.0
@@ -59,41 +54,6 @@ LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
 AGGREGATED_ROWS = 10_000
 # Latent dimensions of the second model, on top of M1's latents, at most.
 MOST_UPPER_COMPONENTS = 10
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingRows:
-    """Everything about the training rows that does not change.
-
-    Attributes
-    ----------
-    rows : Rows
-    codes, fold : ndarray of int, shape (n,)
-        Classes, and the fold that does without each label; -1 for none.
-    weight : ndarray of shape (n,)
-        With mean one.
-    versions : ndarray of shape (n_versions, n, width)
-        What classifiers read.
-    frequency : ndarray of shape (n_classes,)
-        Weight of the labels by class.
-    """
-
-    rows: Rows
-    codes: np.ndarray
-    fold: np.ndarray
-    weight: np.ndarray
-    versions: np.ndarray
-    frequency: np.ndarray
-
-    @property
-    def known(self) -> np.ndarray:
-        """Numbers of labelled rows."""
-        return np.flatnonzero(self.codes >= 0)
-
-    @property
-    def assumed(self) -> np.ndarray:
-        """Class frequencies that the labels show."""
-        return self.frequency / self.frequency.sum()
 
 
 class FittedClassifier(DensityEstimator):
@@ -125,8 +85,8 @@ class FittedClassifier(DensityEstimator):
             representation.versions(rows),
             np.bincount(codes[codes >= 0], weights=weight[codes >= 0]),
         )
-        sources = _linear_sources(train, random)
-        chosen = _references(train.known, len(codes), random)
+        sources = linear_sources(train, random)
+        chosen = references(train.known, len(codes), random)
         graph = NeighbourGraph.build(
             place(representation, train.versions[:, chosen]), int(self.n_neighbors)
         )
@@ -378,44 +338,3 @@ class FittedClassifier(DensityEstimator):
         # A class that none of these rows has is drawn around those that look most like it.
         self._row_shares = np.maximum(shares, 1e-12 * believed[some])
         self._row_latents = self._latent.moments(train.rows.take(some))
-
-
-def latent_tensors(mean: Tensor, weight: Tensor) -> Tensors:
-    """Standardised latents (n, k) as a table of Gaussian columns."""
-    n, k = mean.shape
-    return Tensors(
-        features=mean,
-        targets=mean,
-        regression_targets=mean,
-        observed=torch.ones(n, k, dtype=torch.bool),
-        weight=weight,
-        feature_columns=torch.arange(k),
-        likelihoods=(Gaussian(),) * k,
-        regression_likelihoods=(Gaussian(),) * k,
-        specs=tuple(FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(k)),
-        slope=torch.ones(k),
-        intercept=torch.zeros(k),
-    )
-
-
-def _linear_sources(train: TrainingRows, random: np.random.RandomState) -> Sources:
-    """Logistic regressions of the labelled rows, all versions of each."""
-    known, times = train.known, len(train.versions)
-    vectors = train.versions[:, known].astype(float)
-    start = linear_start(
-        vectors.reshape(-1, vectors.shape[2]),
-        np.tile(train.codes[known], times),
-        np.tile(train.fold[known], times),
-        np.tile(train.weight[known], times) / times,
-        random,
-    )
-    return Sources(*(torch.from_numpy(part).float() for part in start))
-
-
-def _references(known: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
-    """Rows that serve as neighbours: labelled ones first, as many as can be."""
-    if n <= MOST_REFERENCES:
-        return np.arange(n)
-    known = random.permutation(known)[: MOST_REFERENCES // 2]
-    others = random.permutation(np.setdiff1d(np.arange(n), known))
-    return np.sort(np.concatenate([known, others[: MOST_REFERENCES - len(known)]]))

@@ -68,9 +68,9 @@ def test_tables(table):
     frame, y = table
     with pytest.raises(ValueError, match="n_samples=60"):
         fit(pd.DataFrame({"a": np.ones(60)}), y)
-    with pytest.raises(ValueError, match="'b'.*infinit|infinit.*'b'"):
+    with pytest.raises(ValueError, match=r"'b'.*infinit|infinit.*'b'"):
         fit(frame.assign(b=np.inf), y)
-    with pytest.raises(ValueError, match="duplicate|twice|unique"):
+    with pytest.raises(ValueError, match=r"duplicate|twice|unique"):
         fit(pd.concat([frame, frame[["a"]]], axis=1), y)
     fit(frame.assign(d=1.0, e=np.nan), y)  # what does not vary tells nothing
 

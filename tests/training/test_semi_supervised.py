@@ -8,12 +8,10 @@ import torch
 
 from skvae.models.context import Context
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
+from skvae.training.labels import Labels, LatentRows, TableRows
 from skvae.training.semi_supervised import (
-    Labels,
-    LatentRows,
     SemiSupervisedSettings,
     SemiSupervisedTrainer,
-    TableRows,
 )
 
 SETTINGS = SemiSupervisedSettings(
@@ -94,7 +92,7 @@ def test_hidden_values_reach_neither_loss_nor_gradient(toys, auxiliary, garbage)
 
 
 def test_the_bound_is_tight_where_q_is_the_posterior(toys):
-    """``sum_y q (L + log p - log q)`` is ``log sum_y p exp L`` at the best q, and less elsewhere."""
+    """``sum_y q (L + log p - log q)`` is ``log sum_y p exp L`` at the best q, else less."""
     trainer = make_trainer(toys)
     rows = torch.arange(30, 46)
     hidden = trainer.source.draw(rows, seeded())
