@@ -42,9 +42,10 @@ from skvae.training.semi_supervised import SemiSupervisedSettings, SemiSupervise
 PRIOR_STRENGTH = 100.0
 # Gradient steps of M1: where it only fills holes, and where it is the representation.
 FEWEST_STEPS, FILLING_STEPS, LATENT_STEPS = 100, 1000, 8000
-# Where it is the representation: latent dimensions that "auto" may choose and the rows that decide
-# on them, the widest layer of wide tables, rows of a step on long ones, and autoencoders beside it.
-MOST_LATENTS, COMPONENT_ROWS, WIDEST, LATENT_BATCH, N_SIBLINGS = 27, 2000, 480, 256, 2
+# Where it is the representation: latent dimensions of "auto", of which training folds away those
+# that say nothing, the widest layer of wide tables, rows of a step on long ones, and autoencoders
+# beside it.
+MOST_LATENTS, WIDEST, LATENT_BATCH, N_SIBLINGS = 24, 480, 256, 2
 # Weight of the divergence where the user leaves it open: latents to tell classes by may say more
 # than the density of the table would have them say.
 LATENT_BETA = 0.5
@@ -124,36 +125,34 @@ class FittedClassifier(DensityEstimator):
         data, scaler = encoded
         self._check_width(self.n_components, data.features.shape[1])
         seed = int(random.randint(2**31 - 1))
-        model, report = DensityFitter(data, self._first_settings(rows.observed), seed).fit()
+        model, report = DensityFitter(data, self._first_settings(data), seed).fit()
         self._latent = LatentModel(model, scaler, seed)
         self._publish_density(report)
         return data
 
-    def _first_settings(self, observed: np.ndarray) -> DensitySettings:
-        n, hidden = len(observed), self._hidden
+    def _first_settings(self, data: Tensors) -> DensitySettings:
+        (n, n_features), hidden = data.features.shape, self._hidden
         if self.model not in ("m1", "m1+m2"):
-            most = FEWEST_STEPS if observed.all() else FILLING_STEPS
+            most = FEWEST_STEPS if bool(data.observed.all()) else FILLING_STEPS
             return self._density_settings(hidden, int(np.clip(2 * n, FEWEST_STEPS, most)))
         if self.hidden_layer_sizes == "auto":
             # Wide tables, images for one, have more to compress.
-            wide = 16 * round(min(observed.shape[1] / 1.5, WIDEST) / 16)
+            wide = 16 * round(min(n_features / 1.5, WIDEST) / 16)
             hidden = tuple(max(size, wide) for size in hidden)
+        n_latents = max(1, min(MOST_LATENTS, n_features // 2))
         return self._density_settings(
             hidden,
             int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS)),
             batch_size=max(int(self.batch_size), LATENT_BATCH if n > LATENT_STEPS else 1),
             beta=LATENT_BETA if self.beta == "auto" else float(self.beta),
-            component_rows=COMPONENT_ROWS,
-            most_components=MOST_LATENTS,
+            n_components=self.n_components if self.n_components != "auto" else n_latents,
         )
 
     def _fit_siblings(self, data: Tensors, random: np.random.RandomState) -> list[LatentModel]:
         """Autoencoders like M1 from other random numbers."""
         if not self._hidden or self.max_iter == 0:
             return []  # they would be the same
-        settings = replace(
-            self._first_settings(data.observed.numpy()), n_components=self.n_components_
-        )
+        settings = self._first_settings(data)
         out = []
         for _ in range(N_SIBLINGS):
             seed = int(random.randint(2**31 - 1))

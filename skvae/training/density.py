@@ -73,8 +73,6 @@ class DensitySettings:
     layers: tuple[int, ...] = ()
     # Rows that decide on the number of components; None for all that the linear start sees.
     component_rows: int | None = None
-    # The most that "auto" may choose.
-    most_components: int | None = None
 
 
 @dataclass
@@ -203,8 +201,6 @@ class DensityFitter:
             held_out = hold_out(observed[few], COMPONENT_FRACTION, 1, self.generator) >= 0
             most = max(2, min(x.shape[1], len(x[few]) // 5))
             candidates = [c for c in COMPONENT_CANDIDATES if c < most] or [1]
-            if settings.most_components is not None:
-                candidates = [c for c in candidates if c <= settings.most_components]
             k, self.report.component_scores = choose_n_components(
                 x[few], observed[few], held_out, candidates, sample_weight=weight[few]
             )
