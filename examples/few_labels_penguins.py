@@ -1,8 +1,8 @@
 """Five labelled penguins of each species, holes everywhere: which species are the others?
 
-A tenth of the entries is hidden beside the holes that the table has of its own. The classifier takes
-the frame as it is, strings and holes included, and says how sure it is; birds that show less are
-less certain. Then it draws birds of each species.
+A tenth of the entries is hidden beside the holes that the table has of its own. The classifier
+takes the frame as it is, strings and holes included, and says how sure it is; birds that show less
+are less certain. Then it draws birds of each species.
 """
 
 import numpy as np

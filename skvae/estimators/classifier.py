@@ -52,7 +52,8 @@ class SemiSupervisedVAEClassifier(
         of M1, half the features and at most 24 by default; M2 has one less, and at most 10.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Of every network; "auto" is two, of 96 to 160 units as rows grow from 5,000 to 14,000, and
-        up to 480 in M1 where its latents are what classes are told by. ``()`` leaves logistic regression, its neighbours, and linear densities.
+        up to 480 in M1 where its latents are what classes are told by. ``()`` leaves logistic
+        regression, its neighbours, and linear densities.
     classifier_weight : float, default=1.0
         Weight of the labels' cross-entropy against the bound of a row. The alpha of [1]_, scaled
         by rows over labelled rows, is this.
