@@ -21,13 +21,14 @@ from typing import Any
 N_FEATURES = 20
 N_FACTORS = 5
 RATE = 0.3
+LABELLED = 0.05
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--sizes", default="1000,10000,100000,1000000", help="numbers of rows")
-    add("--method", default="skvae", help="skvae, a peer of imputation.py, or detector")
+    add("--method", default="skvae", help="skvae, a peer of imputation.py, detector or classifier")
     add("--rate", type=float, default=RATE, help="share of holes")
     add("--threads", type=int, default=2)
     add("--seed", type=int, default=0)
@@ -59,11 +60,11 @@ def make_table(n_rows: int, seed: int) -> Any:
 
 
 def measure(n_rows: int, method: str, rate: float, seed: int) -> dict[str, Any]:
-    """Fit and fill (the detector: score) one table in this process."""
+    """Fit and fill (detector: score; classifier: predict) one table in this process."""
     import numpy as np
     from peers import NUMERIC
 
-    from skvae import VAEOutlierDetector
+    from skvae import SemiSupervisedVAEClassifier, VAEOutlierDetector
 
     X = make_table(n_rows, seed)
     rng = np.random.default_rng([seed, 1])
@@ -71,22 +72,34 @@ def measure(n_rows: int, method: str, rate: float, seed: int) -> dict[str, Any]:
     for start in range(0, n_rows, 10_000):
         block = holed[start : start + 10_000]
         block[rng.random(block.shape) < rate] = np.nan
-    detects = method == "detector"
-    model = VAEOutlierDetector(random_state=seed) if detects else NUMERIC[method](seed)
-    if method in ("skvae", "detector"):
+    detects, classifies = method == "detector", method == "classifier"
+    y = None
+    if detects:
+        model = VAEOutlierDetector(random_state=seed)
+    elif classifies:
+        model = SemiSupervisedVAEClassifier(random_state=seed)
+        # Four classes by the signs of the first two columns; one row in twenty is labelled.
+        y = 2 * (X[:, 0] > 0) + (X[:, 1] > 0)
+        y = np.where(rng.random(n_rows) < LABELLED, y, -1)
+    else:
+        model = NUMERIC[method](seed)
+    if detects or classifies or method == "skvae":
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     before = peak_mib()
     start_fit = time.perf_counter()
-    model.fit(holed)
+    model.fit(holed, y)
     start_fill = time.perf_counter()
-    filled = model.score_samples(holed)[:, None] if detects else model.transform(holed)
+    if classifies:
+        filled = model.predict_proba(holed)
+    else:
+        filled = model.score_samples(holed)[:, None] if detects else model.transform(holed)
     end = time.perf_counter()
     peak = peak_mib()
     hidden = np.isnan(holed)
     error = np.nan
-    if hidden.any() and not detects:
+    if hidden.any() and not (detects or classifies):
         error = np.sqrt(((filled - X) ** 2 / X.var(axis=0))[hidden].mean())
     return {
         "n": n_rows,
