@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from skvae.estimators._latent import Rows
-from skvae.estimators._representation import ColumnVectors, LatentVectors
+from skvae.estimators._representation import (
+    PREDICTION_VERSIONS,
+    ColumnVectors,
+    LatentVectors,
+)
 from skvae.inference import noise_block
 from skvae.inference.label_stack import (
     mixture_weights,
@@ -173,7 +177,7 @@ class ClassProbabilities:
         for kind, places in ((True, np.flatnonzero(whole)), (False, np.flatnonzero(~whole))):
             for start in range(0, len(places), ROWS_AT_ONCE):
                 some = places[start : start + ROWS_AT_ONCE]
-                versions = self.representation.versions(rows.take(some))
+                versions = self.representation.versions(rows.take(some), PREDICTION_VERSIONS)
                 # What is absent is marginalised: every version of a row is predicted for itself.
                 each = [versions] if kind else np.split(versions, len(versions))
                 mixed = np.mean([self.without_odds(one) for one in each], axis=0)

@@ -8,6 +8,7 @@ far each is trusted.
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -66,6 +67,8 @@ class FittedClassifier(DensityEstimator):
     # Of "m1": class probabilities of training rows, and their posteriors' moments.
     _row_shares: np.ndarray
     _row_latents: tuple[np.ndarray, np.ndarray]
+    # Of the classes' odds; None for one over the labels' frequencies.
+    _factors: np.ndarray | None
 
     def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:
         random = np.random.RandomState(self._seed())
@@ -91,17 +94,17 @@ class FittedClassifier(DensityEstimator):
         graph = NeighbourGraph.build(
             place(representation, train.versions[:, chosen]), int(self.n_neighbors)
         )
-        first = self._stack(representation, sources, graph, train, chosen)
+        predicted = self._stack(representation, sources, graph, train, chosen)
         data, source = self._second_table(representation, data, train)
-        teacher = self._believed(first, train, chosen)
+        teacher = self._believed(predicted, train, chosen)
         model = self._class_model(data, train, teacher, random)
         if self._hidden and self.max_iter != 0:
             networks = self._train(model, sources, source, train, teacher, random)
             sources = replace(sources, networks=networks, model=model)
-            first = self._stack(representation, sources, graph, train, chosen)
+            predicted = self._stack(representation, sources, graph, train, chosen)
         else:
             model.eval().requires_grad_(False)
-        self._probabilities = first
+        self._probabilities = predicted
         self._density = None
         if self.model != "m1":
             self._density = ClassDensity(self._latent, model, representation, self.label_prior_)
@@ -169,12 +172,14 @@ class FittedClassifier(DensityEstimator):
         chosen: np.ndarray,
     ) -> ClassProbabilities:
         """Weigh the sources and learn ``p(y)``."""
+        n_classes = len(self.classes_)
         labels = LabelledRows(
-            train.codes[chosen], train.fold[chosen], train.weight[chosen], len(self.classes_)
+            train.codes[chosen], train.fold[chosen], train.weight[chosen], n_classes
         )
         mixture, candidates = stack(sources, graph, train.versions[:, chosen], labels)
         self.label_prior_ = self._learn_prior(mixture(candidates), train, chosen)
-        odds = self.label_prior_ / train.assumed * self._class_odds(train.frequency)
+        factors = 1 / (n_classes * train.assumed) if self._factors is None else self._factors
+        odds = self.label_prior_ / train.assumed * factors
         return ClassProbabilities(representation, sources, graph, mixture, candidates, odds)
 
     def _believed(
@@ -306,23 +311,23 @@ class FittedClassifier(DensityEstimator):
         strength = PRIOR_STRENGTH * n_classes
         return shifted_prior(probabilities, train.assumed, train.weight[chosen], strength)
 
-    def _class_odds(self, frequency: np.ndarray) -> np.ndarray:
-        """What `class_weight` multiplies the classes' odds by."""
-        if self.class_weight is None:
-            return np.ones(len(frequency))
-        if isinstance(self.class_weight, str):  # "balanced"
-            return frequency.sum() / (len(frequency) * frequency)
-        weights = {label: float(weight) for label, weight in self.class_weight.items()}
+    def _class_factors(self) -> np.ndarray | None:
+        """What `class_weight` multiplies the classes' odds by; None for "balanced"."""
         known = self.classes_.tolist()
+        if self.class_weight == "balanced":
+            return None
+        weights = dict(self.class_weight or {})
         unknown = [label for label in weights if label not in known]
         if unknown:
             raise ValueError(
                 f"class_weight names the classes {unknown}, which y does not have: {known[:20]}."
             )
-        odds = np.array([weights.get(label, 1.0) for label in known])
-        if not (np.isfinite(odds).all() and (odds > 0).all()):
-            raise ValueError(f"class_weight must be positive numbers, got {self.class_weight!r}.")
-        return odds
+        for label, weight in weights.items():
+            if not isinstance(weight, Real) or not 0 < weight < np.inf:
+                raise ValueError(
+                    f"class_weight[{label!r}] must be a positive number, got {weight!r}."
+                )
+        return np.array([float(weights.get(label, 1.0)) for label in known])
 
     def _transduce(self, train: TrainingRows, chosen: np.ndarray) -> None:
         """Labels of the training rows: those given, else those inferred."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,16 @@ def label_array(y: Any) -> np.ndarray:
     ----------
     y : array-like of shape (n_rows,)
     """
+    if np.ma.isMaskedArray(y):
+        y = y.astype(object).filled(None)
+    if isinstance(y, pd.api.extensions.ExtensionArray | pd.Index):
+        y = pd.Series(y)
     if isinstance(y, pd.Series):  # also of nullable and categorical dtypes
         y = y.to_numpy(dtype=object)
+    elif isinstance(y, list | tuple):  # NumPy would make strings of NaN and numbers beside strings
+        cells = np.empty(len(y), dtype=object)
+        cells[:] = y
+        y = cells if any(isinstance(cell, str) or cell is None for cell in y) else np.asarray(y)
     return column_or_1d(np.asarray(y), warn=True)
 
 
@@ -66,7 +75,9 @@ def read_labels(labels: np.ndarray | None, n_rows: int) -> tuple[np.ndarray, np.
             "or use VAETransformer, which needs no labels."
         )
     given = _as_classes(labels[known])
-    check_classification_targets(given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # too many classes are refused below
+        check_classification_targets(given)
     classes, inverse = np.unique(given, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
@@ -94,6 +105,11 @@ def _known(labels: np.ndarray) -> np.ndarray:
             )
         return everywhere
     if labels.dtype.kind == "O":
+        if any(isinstance(label, str) and label == str(UNLABELLED) for label in labels):
+            raise ValueError(
+                "y holds the string '-1', which may be a class or mean that a row has no label. "
+                "Replace it by the number -1, or by another string."
+            )
         unlabelled = np.array([_is_unlabelled(label) for label in labels], dtype=bool)
         return ~(unlabelled | pd.isna(labels))
     if labels.dtype.kind == "f":
@@ -124,11 +140,14 @@ def _as_classes(labels: np.ndarray) -> np.ndarray:
     if kinds == {True}:
         return labels
     try:
-        return np.asarray(labels.tolist())
-    except ValueError as error:
+        plain = np.asarray(labels.tolist())
+    except ValueError:
+        plain = np.empty((0, 0))
+    if plain.ndim != 1:
         raise ValueError(
             "Unknown label type: give one number or string per row as y, and -1 for rows without."
-        ) from error
+        )
+    return plain
 
 
 def label_folds(codes: np.ndarray, random: np.random.RandomState) -> np.ndarray:

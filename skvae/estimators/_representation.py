@@ -11,8 +11,9 @@ from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import noise_block
 from skvae.inference.session import torch_defaults
 
-# Ways in which the holes of a row are filled, and samples of z that they are drawn from.
-N_VERSIONS, COMPLETION_SAMPLES = 8, 64
+# Ways in which the holes of a training row and of a row to predict are filled, draws of its latents
+# where these are read, and samples of z that fillings are drawn from.
+TRAINING_VERSIONS, PREDICTION_VERSIONS, LATENT_VERSIONS, COMPLETION_SAMPLES = 16, 32, 8, 64
 # Scores beyond this enter clamped.
 CLIP = 4.0
 RANK_CLIP = 3.0
@@ -55,11 +56,12 @@ class ColumnVectors:
             self.mean = np.nanmean(scores, axis=0)
             self.scale = np.maximum(np.nanstd(scores, axis=0), 1e-3)
 
-    def versions(self, rows: Rows) -> np.ndarray:
+    def versions(self, rows: Rows, most: int = TRAINING_VERSIONS) -> np.ndarray:
         """Vectors of rows, float32 of shape (n_versions, n, width); one version without holes."""
+        self.latent.scaler.targets(rows.values, rows.observed)  # refuses what does not fit
         if rows.observed.all():
             return self._vectors(rows.values)[None]
-        return np.stack([self._vectors(values) for values in self._completed(rows)])
+        return np.stack([self._vectors(values) for values in self._completed(rows, most)])
 
     def place(self, vectors: np.ndarray) -> np.ndarray:
         """Where vectors (n, width) are among their neighbours: by the columns as they are."""
@@ -75,11 +77,11 @@ class ColumnVectors:
             parts.append(((scores - self.mean) / self.scale).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
-    def _completed(self, rows: Rows) -> np.ndarray:
+    def _completed(self, rows: Rows, n_versions: int) -> np.ndarray:
         """Draws of whole rows given what they show, (n_versions, n, p)."""
         holed = np.flatnonzero(~rows.observed.all(axis=1))
-        out = np.repeat(rows.values[None], N_VERSIONS, axis=0)
-        drawn = self.latent.complete(rows.take(holed), N_VERSIONS, COMPLETION_SAMPLES)
+        out = np.repeat(rows.values[None], n_versions, axis=0)
+        drawn = self.latent.complete(rows.take(holed), n_versions, COMPLETION_SAMPLES)
         scaler = self.latent.scaler
         low = np.where(scaler.numeric, scaler.low, -np.inf)
         high = np.where(scaler.numeric, scaler.high, np.inf)
@@ -110,7 +112,7 @@ class LatentVectors:
         # How much rows say about a dimension: distances leave out what they say nothing about.
         self.information = 1 - (std**2).mean(axis=0) / self.scale**2
         with torch_defaults():
-            self.noise = noise_block(N_VERSIONS, mean.shape[1], seed).double().numpy()
+            self.noise = noise_block(LATENT_VERSIONS, mean.shape[1], seed).double().numpy()
 
     @property
     def n_own(self) -> int:
@@ -126,7 +128,7 @@ class LatentVectors:
         """Where vectors (n, width) are among their neighbours."""
         return vectors * self.information
 
-    def versions(self, rows: Rows) -> np.ndarray:
+    def versions(self, rows: Rows, most: int = LATENT_VERSIONS) -> np.ndarray:
         """Draws from the posteriors, float32 of shape (n_versions, n, width)."""
         mean, std = self.moments(rows)
         return (mean + std * self.noise[:, None]).astype(np.float32)

@@ -103,7 +103,7 @@ class SemiSupervisedVAEClassifier(
     component_scores_ : dict
         Held-out mean squared error by number of components; empty unless "auto".
     n_iter_ : int
-        Gradient steps of the classifier (of M1 without hidden layers).
+        Gradient steps of the classifier; without any, those of M1 or rounds of its linear start.
     loss_curve_ : list of float
         Training loss by validation, summed over members.
     validation_scores_ : list of list of float
@@ -120,7 +120,11 @@ class SemiSupervisedVAEClassifier(
     Notes
     -----
     Labels are assumed to be drawn by class: ``p(x | y)`` is the same in labelled and other rows.
-    A fitted classifier keeps up to 60,000 encoded training rows.
+    A fitted classifier keeps up to 60,000 encoded training rows. `transduction_` knows a row's own
+    place among its neighbours, `predict` takes every row for a new one: they may differ.
+
+    `score` and `cross_val_score` compare with all of `y`: leave rows without a label out of what
+    is scored.
 
     References
     ----------
@@ -214,7 +218,8 @@ class SemiSupervisedVAEClassifier(
         y : array-like of shape (n_samples,)
             Labels; -1, NaN, None and `pd.NA` mean none. Strings need dtype object beside -1.
         sample_weight : array-like of shape (n_samples,) or None
-            A row of weight 2 counts as two rows, one of weight 0 is left out.
+            A row of weight 2 counts as two rows on average over random numbers, one of weight 0 is
+            left out; only ratios count.
 
         Returns
         -------
@@ -233,6 +238,7 @@ class SemiSupervisedVAEClassifier(
             raise ValueError(
                 f"model={self.model!r} is made of networks; hidden_layer_sizes=() has none."
             )
+        self._factors = self._class_factors()
         with torch_defaults(grad=True):
             self._fit_classifier(rows, codes, weight)
         return self
@@ -243,7 +249,8 @@ class SemiSupervisedVAEClassifier(
         rows, weight = self._fit_codec(X, sample_weight, fills=False)
         n_given = as_table(X).data.shape[0]
         if labels is not None and len(labels) == n_given and len(weight) < n_given:
-            labels = labels[np.asarray(sample_weight) > 0]  # rows of weight 0 are not there
+            given = np.asarray(sample_weight, dtype=float)
+            labels = labels[given / given.max() > 0]  # rows of weight 0 are not there
             n_given = len(weight)
         self.classes_, codes = read_labels(labels, n_given)
         return Rows(*self._codec.encode(rows)), codes, weight

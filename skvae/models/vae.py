@@ -160,6 +160,9 @@ class VAE(nn.Module):
         density.
     context : Context, optional
         What the model is conditioned on, and how (Sohn et al. 2015).
+    known_holes : bool Tensor of shape (q,), set from outside
+        Features that some training rows lack. In rows that lack others, the encoder's network is
+        not asked.
     encoder, decoder : torch.nn.Module, optional
         A user's bodies in place of the residual networks, see `UserNetwork`. The encoder's takes
         features and mask, the decoder's takes ``z``, the context after either.
@@ -171,6 +174,7 @@ class VAE(nn.Module):
     frozen: Tensor
     floor: Tensor
     context_loadings: Tensor | None
+    known_holes: Tensor | None
 
     def __init__(
         self,
@@ -195,6 +199,7 @@ class VAE(nn.Module):
         self.prior: Prior = StandardNormal()
         self.context = context or Context(0)
         self.register_buffer("context_loadings", self.context.loadings)
+        self.register_buffer("known_holes", None)
         self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
@@ -310,6 +315,11 @@ class VAE(nn.Module):
             zero = torch.zeros_like(mean)
             return Posterior(mean, spread, half_log_det, zero, zero)
         move = self._encode(features, observed, base.mean, context)
+        if self.known_holes is not None:
+            # Of holes that training never showed the network knows nothing: the linear posterior
+            # is exact under any mask.
+            strange = (~observed & ~self.known_holes).any(-1, keepdim=True)
+            move = move.masked_fill(self.members(strange.expand(base.mean.shape[0], -1, -1)), 0.0)
         if not self.density:
             move = self._unwhiten(base.cholesky, move)
             return Posterior(mean, None, half_log_det, move, torch.zeros_like(move))

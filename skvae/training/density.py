@@ -165,6 +165,8 @@ class DensityFitter:
             decoder=decoder,
         )
         model.prior = self._prior(model, rows, by_prior)
+        seen = data.observed[rows].index_select(1, data.feature_columns)
+        model.known_holes = ~seen.all(0)
         return model
 
     def _context_effect(self, rows: Tensor) -> Tensor | None:
