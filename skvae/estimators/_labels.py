@@ -25,7 +25,7 @@ def label_array(y: Any) -> np.ndarray:
     y : array-like of shape (n_rows,)
     """
     if np.ma.isMaskedArray(y):
-        y = y.astype(object).filled(None)
+        y = np.where(np.ma.getmaskarray(y), None, y.data.astype(object))
     if isinstance(y, pd.api.extensions.ExtensionArray | pd.Index):
         y = pd.Series(y)
     if isinstance(y, pd.Series):  # also of nullable and categorical dtypes

@@ -59,7 +59,8 @@ class SemiSupervisedVAEClassifier(
         by rows over labelled rows, is this.
     label_prior : {"learned", "empirical", "uniform"}, default="learned"
         ``p(y)`` among the rows to predict: learnt from all rows, for labels that were not drawn
-        at random but, say, balanced by class [3]_; that of the labels; or equal.
+        at random but, say, balanced by class [3]_ (the labels' frequencies weigh as much as 100
+        rows for each class); that of the labels; or equal.
     class_weight : dict, "balanced" or None, default=None
         Factors of the classes' odds, by label; "balanced" is one over the labels' frequencies.
     n_neighbors : int, default=10

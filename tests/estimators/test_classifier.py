@@ -171,6 +171,23 @@ def test_holes_are_averaged_over():
     assert p.mean(axis=0) == pytest.approx([0.5, 0.5], abs=0.15)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_holes_that_training_never_showed(model):
+    """Less shown is less said: of a discrete column left out, densities rise; nothing explodes."""
+    frame, y = mixed_frame(300)
+    whole = frame.dropna()
+    known = np.where(np.arange(len(whole)) < 60, y[: len(frame)][frame.notna().all(axis=1)], -1)
+    classifier = SemiSupervisedVAEClassifier(model, **SMALL).fit(whole, known)
+    less = whole.assign(coat=None)
+    assert (classifier.score_samples(less) > classifier.score_samples(whole) - 4).all()
+    assert classifier.score_samples(less).mean() > classifier.score_samples(whole).mean()
+    assert np.abs(classifier.transform(less)).max() < 2 * np.abs(classifier.transform(whole)).max()
+    agree = classifier.predict(less) == classifier.predict(whole)
+    assert agree.mean() > 0.8
+    nothing = whole.head(1).assign(weight=np.nan, meals=np.nan, coat=None)
+    assert classifier.predict_proba(nothing).max() < 0.8
+
+
 def test_learned_label_prior():
     """Balanced labels, unbalanced rows: the frequencies of the rows are found."""
     X, y = blobs(1500, share=(0.8, 0.1, 0.1))

@@ -36,6 +36,8 @@ def fit(X, y, **settings):
         (np.arange(60), "60 classes among 60 labelled rows"),
         (np.array(["x", "-1"] * 30), "dtype object"),
         (np.array(["x", 3] * 30, dtype=object), "mixes strings"),
+        (np.array(["x", "-1"] * 30, dtype=object), "string '-1'"),
+        ([("a", 1), ("b", 2)] * 30, "1d array"),
         (np.where(np.arange(60) < 30, np.inf, 1.0), "infinity"),
         (np.arange(59) % 2, "60 rows, y 59 labels"),
         (np.zeros((60, 2)), "1d"),
@@ -62,6 +64,33 @@ def test_a_class_with_one_label(table):
     few[:2] = [0, 1]  # one label for each class
     p = fit(frame, few).predict_proba(frame)
     assert np.isfinite(p).all()
+
+
+def test_labels_in_any_container(table):
+    """NumPy would make strings of what stands beside strings, and drop a mask."""
+    frame, y = table
+    words = np.where(y, "yes", "no")
+    expected = fit(frame, np.where(np.arange(60) < 20, words.astype(object), -1))
+    for absent in (None, np.nan, -1):
+        known = [word if i < 20 else absent for i, word in enumerate(words.tolist())]
+        p = fit(frame, known)
+        assert p.classes_.tolist() == ["no", "yes"]
+        assert np.array_equal(p.predict_proba(frame), expected.predict_proba(frame))
+    masked = np.ma.array(y, mask=np.arange(60) >= 20)
+    nullable = pd.array(np.where(np.arange(60) < 20, y, np.nan)).astype("Int64")
+    for known in (masked, nullable, pd.Series(nullable)):
+        classes = fit(frame, known).classes_
+        assert classes.tolist() == [0, 1]
+        assert classes.dtype.kind == "i"
+
+
+def test_values_beyond_single_precision(table):
+    frame, y = table
+    for model in ("m2", "m1"):
+        classifier = fit(frame, y, model=model)
+        for method in ("predict_proba", "transform", "score_samples"):
+            with pytest.raises(ValueError, match="Column 'a' holds 1e\\+300"):
+                getattr(classifier, method)(frame.head(1).assign(a=1e300))
 
 
 def test_tables(table):
@@ -107,6 +136,7 @@ def test_unseen_category_counts_as_absent(table):
         ({"classifier_weight": 0}, "classifier_weight"),
         ({"class_weight": {7: 2.0}}, r"\[7\]"),
         ({"class_weight": {0: -1.0}}, "positive"),
+        ({"class_weight": {0: "heavy"}}, r"class_weight\[0\] must be a positive number"),
         ({"model": "auxiliary", "hidden_layer_sizes": ()}, "networks"),
         ({"n_components": 9}, "n_components=9"),
         ({"likelihood": {"continuous": "cauchy"}}, "cauchy"),
