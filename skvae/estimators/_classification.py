@@ -137,7 +137,8 @@ class FittedClassifier(DensityEstimator):
         (n, n_features), hidden = data.features.shape, self._hidden
         if self.model not in ("m1", "m1+m2"):
             most = FEWEST_STEPS if bool(data.observed.all()) else FILLING_STEPS
-            return self._density_settings(hidden, int(np.clip(2 * n, FEWEST_STEPS, most)))
+            steps = int(np.clip(2 * n, FEWEST_STEPS, most))
+            return self._density_settings(hidden, steps, cautious=True)
         if self.hidden_layer_sizes == "auto":
             # Wide tables, images for one, have more to compress.
             wide = 16 * round(min(n_features / 1.5, WIDEST) / 16)
@@ -147,6 +148,7 @@ class FittedClassifier(DensityEstimator):
             hidden,
             int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS)),
             batch_size=max(int(self.batch_size), LATENT_BATCH if n > LATENT_STEPS else 1),
+            cautious=True,
             beta=LATENT_BETA if self.beta == "auto" else float(self.beta),
             n_components=self.n_components if self.n_components != "auto" else n_latents,
         )
@@ -227,7 +229,7 @@ class FittedClassifier(DensityEstimator):
             auxiliary = Auxiliary(width, k, n_classes, k, self._hidden, generator, skip)
             noise = torch.randn(len(context), k, generator=generator)
             context = torch.cat([context, noise], dim=1)
-        settings = self._density_settings(self._hidden, 1, n_components=k)
+        settings = self._density_settings(self._hidden, 1, n_components=k, cautious=True)
         fitter = DensityFitter(
             replace(data, context=context), settings, int(random.randint(2**31 - 1))
         )

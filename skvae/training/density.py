@@ -73,6 +73,8 @@ class DensitySettings:
     layers: tuple[int, ...] = ()
     # Rows that decide on the number of components; None for all that the linear start sees.
     component_rows: int | None = None
+    # The encoder's network is not asked about rows with holes that training never showed.
+    cautious: bool = False
 
 
 @dataclass
@@ -165,8 +167,9 @@ class DensityFitter:
             decoder=decoder,
         )
         model.prior = self._prior(model, rows, by_prior)
-        seen = data.observed[rows].index_select(1, data.feature_columns)
-        model.known_holes = ~seen.all(0)
+        if settings.cautious:
+            seen = data.observed[rows].index_select(1, data.feature_columns)
+            model.known_holes = ~seen.all(0)
         return model
 
     def _context_effect(self, rows: Tensor) -> Tensor | None:

@@ -185,3 +185,19 @@ def test_only_scales_without_a_density_have_a_floor(toys, density):
         model.free.fill_(-5.0)
     expected = -5.0 if density else LOG_SCALE_FLOOR
     assert (model.free_parameters == expected).all()
+
+
+def test_encoder_is_not_asked_about_strange_holes(toys):
+    """Where a row lacks what no training row lacked, the posterior is the linear one."""
+    linear = toys.linear_vae(4, 2)
+    vae = toys.perturb(toys.gaussian_vae([linear]))
+    x = torch.randn(3, 4, generator=toys.seeded(1))
+    observed = torch.ones(1, 3, 4, dtype=torch.bool)
+    observed[0, 1, 0] = observed[0, 2, 3] = False
+    asked = vae.posterior(x, observed)
+    vae.known_holes = torch.tensor([True, False, False, False])
+    cautious = vae.posterior(x, observed)
+    assert torch.equal(cautious.centre[0, :2], asked.centre[0, :2])
+    exact = linear.posterior(x, observed[0]).mean
+    assert torch.allclose(cautious.centre[0, 2], exact[2], atol=1e-5)
+    assert not torch.allclose(asked.centre[0, 2], exact[2], atol=1e-3)
