@@ -23,13 +23,13 @@ from imputation import limit_threads
 PROTOCOLS = ("few", "full", "holes", "hivae", "mnist")
 SETS = ("breast_cancer", "digits", "letter", "shoppers", "spambase", "wine", "yeast")
 TARGETS = {"letter": "letter_1to26", "shoppers": "Revenue", "spambase": "class", "yeast": "class"}
-HIVAE_SETS = ("adult", "breast", "wine")
+HIVAE_SETS = ("breast", "wine")
 KEYS = ("protocol", "data", "seed", "method", "n_labels")
 DEFAULT_METHODS = {
     "few": "skvae,logreg,rf,hgb,svc,self_logreg,self_svc,label_spreading",
     "full": "skvae,logreg,rf,hgb,svc",
     "holes": "skvae,imputed_rf,imputed_hgb",
-    "hivae": "skvae,logreg,rf,hgb",
+    "hivae": "skvae,imputed_logreg,imputed_rf,imputed_hgb",
     "mnist": "skvae:m1+m2",
 }
 MOST_TEST_ROWS, HOLES = 10_000, 0.3
