@@ -64,6 +64,14 @@ class Records:
         return {k[-1]: record for k, record in self._by_key.items() if k[:-1] == wanted}
 
 
+def stored(path: Path | None, keys: tuple[str, ...]) -> dict[tuple[Any, ...], Record]:
+    """Results of earlier runs by the values of some of their fields."""
+    if path is None or not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return {tuple(line[key] for key in keys): line for line in lines}
+
+
 def geometric_mean(ratios: list[float]) -> float:
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 

@@ -114,7 +114,4 @@ def peers() -> dict[str, Fit]:
         "label_spreading": all_rows(spreading, MOST_SPREAD_ROWS),
         "imputed_rf": imputed(forest),
         "imputed_logreg": imputed(logreg),
-        "imputed_hgb": labelled_only(
-            lambda seed: HistGradientBoostingClassifier(random_state=seed)
-        ),
     }

@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from _report import stored
 from imputation import limit_threads
 
 PROTOCOLS = ("novelty", "contaminated")
@@ -43,7 +44,7 @@ def main() -> None:
     names = args.methods.split(",") if args.methods else list(detectors)
     detectors |= {name: skvae(name[6:]) for name in names if name.startswith("skvae:")}
     sets = args.sets.split(",") if args.sets else eligible(args.data)
-    done = stored(args.out)
+    done = stored(args.out, KEYS)
     for protocol in args.protocols.split(","):
         for data in sets:
             for seed in map(int, args.seeds.split(",")):
@@ -117,14 +118,6 @@ def run(fit: Any, name: str, train: Any, test: Any, y: Any, seed: int) -> dict[s
         "fit_s": round(middle - start, 3),
         "score_s": round(end - middle, 3),
     }
-
-
-def stored(path: Path | None) -> dict[tuple[Any, ...], dict[str, float]]:
-    """Results of earlier runs."""
-    if path is None or not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return {tuple(line[key] for key in KEYS): line for line in lines}
 
 
 def report(

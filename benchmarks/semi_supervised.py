@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from _report import stored
 from imputation import limit_threads
 
 PROTOCOLS = ("few", "full", "holes", "hivae", "mnist")
@@ -28,8 +29,8 @@ KEYS = ("protocol", "data", "seed", "method", "n_labels")
 DEFAULT_METHODS = {
     "few": "skvae,logreg,rf,hgb,svc,self_logreg,self_svc,label_spreading",
     "full": "skvae,logreg,rf,hgb,svc",
-    "holes": "skvae,imputed_rf,imputed_hgb",
-    "hivae": "skvae,imputed_logreg,imputed_rf,imputed_hgb",
+    "holes": "skvae,imputed_rf,hgb",
+    "hivae": "skvae,imputed_logreg,imputed_rf,hgb",
     "mnist": "skvae:m1+m2",
 }
 MOST_TEST_ROWS, HOLES = 10_000, 0.3
@@ -56,7 +57,7 @@ def main() -> None:
     names = (args.methods or DEFAULT_METHODS[args.protocol]).split(",")
     known = peers()
     methods = {name: known[name] if name in known else variant(name) for name in names}
-    done = stored(args.out)
+    done = stored(args.out, KEYS)
     records = []
     for data, n_labels in cells(args):
         for seed in map(int, args.seeds.split(",")):
@@ -237,14 +238,6 @@ def run(fit: Any, X: Any, y: Any, X_test: Any, y_test: Any, seed: int) -> dict[s
         "fit_s": round(middle - start, 2),
         "predict_s": round(end - middle, 2),
     }
-
-
-def stored(path: Path | None) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Results of earlier runs."""
-    if path is None or not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return {tuple(line[key] for key in KEYS): line for line in lines}
 
 
 def report(records: list[dict[str, Any]]) -> None:

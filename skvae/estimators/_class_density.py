@@ -187,3 +187,35 @@ class ClassDensity:
             (mean + log_scale.exp() * e, gaussian_log_prob(e.expand_as(mean), log_scale))
             for e in noise
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class RowDensity:
+    """What M1, which knows no classes, offers in place of a `ClassDensity`.
+
+    Attributes
+    ----------
+    latent : LatentModel
+    shares : ndarray of shape (m, n_classes)
+        Class probabilities of training rows: those that stand for a class.
+    mean, std : ndarray of shape (m, k)
+        Of their posteriors.
+    """
+
+    latent: LatentModel
+    shares: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+    def log_prob(self, rows: Rows, n_samples: int) -> np.ndarray:
+        """``log p(x_o)`` in the units of the columns, float64 of shape (n,)."""
+        return self.latent.log_prob(rows, "importance", n_samples)
+
+    @torch_defaults()
+    def sample(self, codes: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """Rows around training rows of every class in `codes` (n,), encoded (n, p)."""
+        share = torch.from_numpy(self.shares[:, codes].T)
+        chosen = torch.multinomial(share, 1, generator=generator).squeeze(1).numpy()
+        mean, std = torch.from_numpy(self.mean[chosen]), torch.from_numpy(self.std[chosen])
+        z = mean + std * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        return self.latent.sample(z.float(), generator)

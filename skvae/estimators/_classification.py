@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 import torch
 
-from skvae.estimators._class_density import ClassDensity
+from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
     ClassProbabilities,
     LabelledRows,
@@ -63,10 +63,7 @@ class FittedClassifier(DensityEstimator):
 
     _latent: LatentModel
     _probabilities: ClassProbabilities
-    _density: ClassDensity | None
-    # Of "m1": class probabilities of training rows, and their posteriors' moments.
-    _row_shares: np.ndarray
-    _row_latents: tuple[np.ndarray, np.ndarray]
+    _density: ClassDensity | RowDensity
     # Of the classes' odds; None for one over the labels' frequencies.
     _factors: np.ndarray | None
 
@@ -105,12 +102,14 @@ class FittedClassifier(DensityEstimator):
         else:
             model.eval().requires_grad_(False)
         self._probabilities = predicted
-        self._density = None
-        if self.model != "m1":
+        self._n_features_out = self.n_components_ if reads_latents else model.vae.n_components
+        believed = self._believed(predicted, train, chosen) * predicted.odds
+        codes = np.where(codes >= 0, codes, believed.argmax(axis=1))
+        self.transduction_ = self.classes_[codes]
+        if self.model == "m1":
+            self._density = self._density_of_rows(train, believed)
+        else:
             self._density = ClassDensity(self._latent, model, representation, self.label_prior_)
-        on_columns = self.model in ("m2", "auxiliary", "skip_auxiliary")
-        self._n_features_out = model.vae.n_components if on_columns else self.n_components_
-        self._transduce(train, chosen)
 
     # Steps ----------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class FittedClassifier(DensityEstimator):
             replace(data, context=context), settings, int(random.randint(2**31 - 1))
         )
         vae = fitter.start(n_classes if self.model == "auxiliary" else None)
-        return ClassConditionalVAE(vae, n_classes, auxiliary)
+        return ClassConditionalVAE(vae, auxiliary)
 
     def _train(
         self,
@@ -331,16 +330,11 @@ class FittedClassifier(DensityEstimator):
                 )
         return np.array([float(weights.get(label, 1.0)) for label in known])
 
-    def _transduce(self, train: TrainingRows, chosen: np.ndarray) -> None:
-        """Labels of the training rows: those given, else those inferred."""
-        believed = self._believed(self._probabilities, train, chosen) * self._probabilities.odds
-        codes = np.where(train.codes >= 0, train.codes, believed.argmax(axis=1))
-        self.transduction_ = self.classes_[codes]
-        if self.model != "m1":
-            return
+    def _density_of_rows(self, train: TrainingRows, believed: np.ndarray) -> RowDensity:
+        """M1's: training rows stand for the classes that they have, or are believed to have."""
         some = slice(AGGREGATED_ROWS)
         given = train.codes[some, None]
         shares = np.where(given >= 0, given == np.arange(len(self.classes_)), believed[some])
         # A class that none of these rows has is drawn around those that look most like it.
-        self._row_shares = np.maximum(shares, 1e-12 * believed[some])
-        self._row_latents = self._latent.moments(train.rows.take(some))
+        shares = np.maximum(shares, 1e-12 * believed[some])
+        return RowDensity(self._latent, shares, *self._latent.moments(train.rows.take(some)))

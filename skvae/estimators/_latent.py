@@ -17,8 +17,9 @@ from skvae.inference.importance import ImportanceSample, defensive_sample
 from skvae.inference.session import torch_defaults
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
+from skvae.models.posterior import Posterior
 from skvae.models.priors import ConditionalNormal
-from skvae.models.vae import VAE, Posterior
+from skvae.models.vae import VAE
 from skvae.tabular.scaling import TableScaler
 
 ENCODED_AT_ONCE = 8192

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.estimators._base import BaseVAE, hidden_sizes
+from skvae.estimators._class_density import RowDensity
 from skvae.estimators._classification import FittedClassifier
 from skvae.estimators._labels import label_array, read_labels
 from skvae.estimators._latent import Rows
@@ -219,8 +220,8 @@ class SemiSupervisedVAEClassifier(
         y : array-like of shape (n_samples,)
             Labels; -1, NaN, None and `pd.NA` mean none. Strings need dtype object beside -1.
         sample_weight : array-like of shape (n_samples,) or None
-            A row of weight 2 counts as two rows on average over random numbers, one of weight 0 is
-            left out; only ratios count.
+            A row of weight 2 counts as two rows on average, one of weight 0 is left out; only
+            ratios count.
 
         Returns
         -------
@@ -270,7 +271,7 @@ class SemiSupervisedVAEClassifier(
             others, ``E[z | x_o]`` over classes: what of a row its class does not say.
         """
         rows = self._rows(X)
-        if self._density is None or self._density.on_latents:
+        if isinstance(self._density, RowDensity) or self._density.on_latents:
             return self._latent.moments(rows)[0]
         return self._density.latents(rows, self._probabilities(rows))
 
@@ -335,8 +336,6 @@ class SemiSupervisedVAEClassifier(
         """
         check_positive(n_samples, "n_samples")
         rows = self._rows(X)
-        if self._density is None:
-            return self._latent.log_prob(rows, "importance", int(n_samples))
         return self._density.log_prob(rows, int(n_samples))
 
     def sample(
@@ -370,20 +369,7 @@ class SemiSupervisedVAEClassifier(
             codes = self._codes_of(y, int(n_samples))
         with torch_defaults():
             generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        if self._density is not None:
-            values = self._density.sample(codes, generator)
-        else:
-            values = self._around_rows(codes, generator)
-        return self._codec.decode_all(values)
-
-    def _around_rows(self, codes: np.ndarray, generator: torch.Generator) -> np.ndarray:
-        """Rows drawn from M1 around the latents of training rows, which stand for their class."""
-        with torch_defaults():
-            share = torch.from_numpy(self._row_shares[:, codes].T)
-            chosen = torch.multinomial(share, 1, generator=generator).squeeze(1)
-            mean, std = (torch.from_numpy(part[chosen.numpy()]) for part in self._row_latents)
-            z = mean + std * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-            return self._latent.sample(z.float(), generator)
+        return self._codec.decode_all(self._density.sample(codes, generator))
 
     def _codes_of(self, y: Any, n: int) -> np.ndarray:
         labels = np.atleast_1d(np.asarray(y))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from skvae.inference.ensemble import Table
 from skvae.models.hierarchical import LayeredPosterior
-from skvae.models.vae import VAE, Posterior
+from skvae.models.posterior import Posterior
+from skvae.models.vae import VAE
 
 # Samples of z in a gradient step: so many pairs of mirrored noise.
 MIRRORED_PAIRS = 8

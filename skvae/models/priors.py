@@ -14,7 +14,8 @@ from skvae.models.layers import LayeredNormal, bounded, draw_loose, loosened
 from skvae.nn.mlp import MemberMLP
 
 if TYPE_CHECKING:
-    from skvae.models.vae import VAE, Posterior
+    from skvae.models.posterior import Posterior
+    from skvae.models.vae import VAE
 
 
 class StandardNormal(nn.Module):

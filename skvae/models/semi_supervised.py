@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skvae.distributions.natural import LOG_TWO_PI
 from skvae.models.layers import bounded
+from skvae.models.priors import standard_normal_log_prob
 from skvae.models.vae import VAE
 from skvae.nn.mlp import MemberMLP
 
@@ -108,13 +108,12 @@ class ClassConditionalVAE(nn.Module):
     ----------
     vae : VAE
         Conditional on one-hot labels, followed by ``a`` if there is one.
-    n_classes : int
     auxiliary : Auxiliary or None
     """
 
-    def __init__(self, vae: VAE, n_classes: int, auxiliary: Auxiliary | None = None) -> None:
+    def __init__(self, vae: VAE, auxiliary: Auxiliary | None = None) -> None:
         super().__init__()
-        self.vae, self.n_classes, self.auxiliary = vae, n_classes, auxiliary
+        self.vae, self.auxiliary = vae, auxiliary
 
     @property
     def network_weights(self) -> list[nn.Parameter]:
@@ -187,5 +186,4 @@ class ClassConditionalVAE(nn.Module):
 
 def gaussian_log_prob(noise: Tensor, log_scale: Tensor) -> Tensor:
     """Log-density of ``mean + exp(log_scale) noise``, summed over the last dimension."""
-    constant = 0.5 * noise.shape[-1] * LOG_TWO_PI
-    return -0.5 * noise.square().sum(-1) - log_scale.sum(-1) - constant
+    return standard_normal_log_prob(noise) - log_scale.sum(-1)

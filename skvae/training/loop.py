@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
@@ -94,7 +94,7 @@ def train(
     -------
     History
     """
-    optimizer, scheduler = _optimizer(model, settings)
+    optimizer, scheduler = one_cycle(model.parameters(), settings.learning_rate, settings.max_iter)
     keeper = _BestStates(model, settings.tol)
     history = History()
     interval = max(1, settings.max_iter // settings.n_validations)
@@ -144,18 +144,17 @@ def _score(validate: Callable[[VAE], Tensor], model: VAE) -> Tensor:
     return scores
 
 
-def _optimizer(
-    model: VAE, settings: LoopSettings
+def one_cycle(
+    parameters: Iterable[nn.Parameter], learning_rate: float, max_iter: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
-    )
+    """Adam under a one-cycle schedule (Smith and Topin 2019) that peaks at `learning_rate`."""
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        settings.learning_rate,
-        total_steps=settings.max_iter + 1,
+        learning_rate,
+        total_steps=max_iter + 1,
         # The schedule divides by the length of its rise, which must not round to nothing.
-        pct_start=max(0.2, 1.5 / (settings.max_iter + 1)),
+        pct_start=max(0.2, 1.5 / (max_iter + 1)),
         cycle_momentum=False,
     )
     return optimizer, scheduler

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skvae.models.semi_supervised import ClassConditionalVAE, LabelNetworks
 from skvae.training.labels import Labels, Rows, RowSource
-from skvae.training.loop import History
+from skvae.training.loop import History, one_cycle
 
 # Rows times classes that the bound of unlabelled rows may take in one step.
 ENUMERATED_AT_ONCE = 1024
@@ -196,17 +196,7 @@ class SemiSupervisedTrainer:
         """Train, and leave both models at their best held-out scores."""
         settings, history = self.settings, self.history
         parameters = [p for module in self.modules for p in module.parameters()]
-        optimizer = torch.optim.Adam(
-            parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
-        )
-        total = settings.max_iter + 1
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            settings.learning_rate,
-            total_steps=total,
-            pct_start=max(0.2, 1.5 / total),
-            cycle_momentum=False,
-        )
+        optimizer, scheduler = one_cycle(parameters, settings.learning_rate, settings.max_iter)
         keepers = self._keepers()
         interval = max(1, settings.max_iter // N_VALIDATIONS)
         summed = 0.0

@@ -36,7 +36,7 @@ def log_weights(model, x, observed, label, noise, vectors=None, auxiliary=None):
 @pytest.mark.parametrize("holes", [False, True])
 def test_linear_classes_are_shifted_gaussians(toys, holes):
     vae, linear, effect = class_vae(toys)
-    model = ClassConditionalVAE(vae, C)
+    model = ClassConditionalVAE(vae)
     x = torch.randn(6, D, generator=seeded(1))
     observed = torch.ones(6, D, dtype=torch.bool)
     if holes:
@@ -57,7 +57,7 @@ def test_linear_classes_are_shifted_gaussians(toys, holes):
 
 def test_hidden_values_do_not_matter(toys):
     vae, _, _ = class_vae(toys, hidden=(5,))
-    model = ClassConditionalVAE(toys.perturb(vae), C)
+    model = ClassConditionalVAE(toys.perturb(vae))
     x = torch.randn(6, D, generator=seeded(1))
     observed = torch.rand(6, D, generator=seeded(4)) < 0.6
     label, noise = torch.eye(C).repeat(2, 1), torch.randn(1, 6, 3, K, generator=seeded(2))
@@ -73,7 +73,7 @@ def test_the_auxiliary_latent_integrates_to_one(toys, skip):
     auxiliary = Auxiliary(D, K, C, 2, (5,), seeded(), skip)
     for parameter in auxiliary.parameters():
         parameter.data.normal_(0, 0.3, generator=seeded(1))
-    model = ClassConditionalVAE(vae, C, auxiliary)
+    model = ClassConditionalVAE(vae, auxiliary)
     x = torch.randn(1, D, generator=seeded(5)).expand(20_000, -1)
     observed = torch.ones_like(x, dtype=torch.bool)
     label = torch.eye(C)[1].expand(len(x), -1)
@@ -99,7 +99,7 @@ def test_networks_start_as_logistic_regressions():
 
 def test_rows_of_a_class_lie_around_it(toys):
     vae, linear, effect = class_vae(toys)
-    model = ClassConditionalVAE(vae, C)
+    model = ClassConditionalVAE(vae)
     label = torch.eye(C)[2].expand(20_000, -1)
     z, context = model.sample_latents(label, seeded())
     driven = vae.decode(z[None], context)

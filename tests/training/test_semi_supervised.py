@@ -57,7 +57,7 @@ def make_trainer(toys, data=None, labels=None, auxiliary=False, model=True, **se
         torch.zeros(4, q, CLASSES), torch.zeros(4, CLASSES), (5,), seeded(), 2 * auxiliary
     )
     return SemiSupervisedTrainer(
-        ClassConditionalVAE(vae, CLASSES, own) if model else None,
+        ClassConditionalVAE(vae, own) if model else None,
         networks,
         TableRows(data, vectors.unsqueeze(0)),
         labels,
