@@ -6,7 +6,9 @@
 `full`: the same split, every training row labelled.
 `holes`: as `few`, with 30 % of the entries of every table hidden, in training and test rows.
 `hivae`: the labels that HI-VAE's masks hide, from the others.
-`mnist`: class-balanced labels among 60,000 images, error on 10,000.
+`mnist`: class-balanced labels among 60,000 images, error on 10,000. The autoencoders do not see
+labels: with several numbers of labels those of a seed are fitted once, as each fit would fit them,
+and their seconds count in every fit. Error against time: `skvae:m1+m2:max_iter=500` and more.
 """
 
 from __future__ import annotations
@@ -59,8 +61,10 @@ def main() -> None:
     methods = {name: known[name] if name in known else variant(name) for name in names}
     done = stored(args.out, KEYS)
     records = []
-    for data, n_labels in cells(args):
-        for seed in map(int, args.seeds.split(",")):
+    if args.protocol == "mnist":
+        share_autoencoders()
+    for seed in map(int, args.seeds.split(",")):
+        for data, n_labels in cells(args):
             split = None
             for name, fit in methods.items():
                 cell = (args.protocol, data, seed, name, n_labels)
@@ -217,13 +221,48 @@ SPLITS = {
 # Running and reporting ----------------------------------------------------------------------
 
 
+# Seconds of autoencoders that a fit was spared.
+SPARED = {"s": 0.0}
+
+
+def share_autoencoders() -> None:
+    """Keep the last autoencoders: fits that differ in labels alone take them, not fit their own."""
+    from skvae.estimators._classification import FittedClassifier
+
+    kept: dict[str, Any] = {}
+
+    def shared(name: str) -> Any:
+        fit = getattr(FittedClassifier, name)
+
+        def take(self: Any, data: Any, *rest: Any) -> Any:
+            random, before = rest[-1], set(vars(self))
+            key = (repr(self), random.get_state()[1].tolist())
+            if kept.get(name, (None,))[0] != key:
+                start = time.perf_counter()
+                out = fit(self, data, *rest)
+                spent = time.perf_counter() - start
+                found = {k: v for k, v in vars(self).items() if k not in before}
+                kept[name] = (key, out, found, random.get_state(), spent)
+            else:
+                SPARED["s"] += kept[name][4]
+            _, out, found, state, _ = kept[name]
+            vars(self).update(found)
+            random.set_state(state)
+            return out
+
+        return take
+
+    for name in ("_fit_first_model", "_fit_siblings"):
+        setattr(FittedClassifier, name, shared(name))
+
+
 def run(fit: Any, X: Any, y: Any, X_test: Any, y_test: Any, seed: int) -> dict[str, float]:
     """Accuracy and log-loss on test rows, seconds of fit and prediction."""
     import numpy as np
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        start = time.perf_counter()
+        SPARED["s"], start = 0.0, time.perf_counter()
         predict = fit(X, y, seed)
         middle = time.perf_counter()
         p = np.asarray(predict(X_test), dtype=float)
@@ -235,7 +274,7 @@ def run(fit: Any, X: Any, y: Any, X_test: Any, y_test: Any, seed: int) -> dict[s
     return {
         "accuracy": round(float((classes[p.argmax(axis=1)] == y_test).mean()), 4),
         "log_loss": round(float(log_loss), 4),
-        "fit_s": round(middle - start, 2),
+        "fit_s": round(middle - start + SPARED["s"], 2),
         "predict_s": round(end - middle, 2),
     }
 

@@ -50,12 +50,15 @@ class Sources:
     networks : LabelNetworks or None
         Two members for each fold.
     model : ClassConditionalVAE or None
+    students : LabelNetworks or None
+        One member for each fold, taught by what all others say without its labels.
     """
 
     coefficients: Tensor
     intercepts: Tensor
     networks: LabelNetworks | None = None
     model: ClassConditionalVAE | None = None
+    students: LabelNetworks | None = None
 
     @property
     def n_folds(self) -> int:
@@ -64,8 +67,8 @@ class Sources:
 
     @property
     def n_sources(self) -> int:
-        """Number of sources: one, or two with networks."""
-        return 1 if self.networks is None else 2
+        """Number of sources: one, and one more for networks and students each."""
+        return 1 + (self.networks is not None) + (self.students is not None)
 
     @torch_defaults()
     def by_fold(self, versions: np.ndarray) -> np.ndarray:
@@ -96,7 +99,12 @@ class Sources:
         # The class-conditional model has seen all labels, and members that follow it have by that:
         # held-out labels judge the others.
         members = members.mean(0, keepdim=True) if whole else members[: self.n_folds]
-        return torch.cat([each, members.unsqueeze(1)], dim=1)
+        parts = [each, members.unsqueeze(1)]
+        if self.students is not None:
+            taught = self.students(vectors).exp()
+            taught = taught.mean(0, keepdim=True) if whole else taught
+            parts.append(taught.unsqueeze(1))
+        return torch.cat(parts, dim=1)
 
     def _network_probabilities(self, vectors: Tensor) -> Tensor:
         """Of all members, averaged over ``q(a | x)`` if there is one."""
@@ -240,14 +248,34 @@ def stack(
     judged = np.empty_like(candidates)
     for f in range(sources.n_folds):
         mine = labels.fold == f
-        seen = labels.one_hot(known & ~mine)
-        judged[:, mine] = _candidates(by_fold[f], graph, seen)[:, mine]
+        judged[:, mine] = _without(f, by_fold[f], graph, labels)[:, mine]
     judged, own, weight = judged[:, held_out], labels.codes[held_out], labels.weight[held_out]
     powers = np.array([temperature(each, own, weight) for each in judged])
     judged = np.stack([sharpen(p, power) for p, power in zip(judged, powers, strict=True)])
     weights = mixture_weights(judged, own, weight, PRIOR_LABELS * equal)
     power = temperature(np.einsum("s,snc->nc", weights, judged), own, weight)
     return Mixture(weights, powers, power), candidates
+
+
+def beliefs_by_fold(
+    sources: Sources,
+    graph: NeighbourGraph,
+    versions: np.ndarray,
+    labels: LabelledRows,
+    mixture: Mixture,
+) -> np.ndarray:
+    """What is believed about the reference rows without each fold's labels, (n_folds, m, C)."""
+    by_fold = sources.by_fold(versions)
+    each = [mixture(_without(f, p, graph, labels)) for f, p in enumerate(by_fold)]
+    return np.stack(each)
+
+
+def _without(
+    f: int, probabilities: np.ndarray, graph: NeighbourGraph, labels: LabelledRows
+) -> np.ndarray:
+    """Candidates that do without the labels of a fold, (n_candidates, m, C)."""
+    seen = labels.one_hot((labels.codes >= 0) & (labels.fold != f))
+    return _candidates(probabilities, graph, seen)
 
 
 def _candidates(

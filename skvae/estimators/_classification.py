@@ -16,8 +16,8 @@ import torch
 from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
     ClassProbabilities,
-    LabelledRows,
     Sources,
+    beliefs_by_fold,
     place,
     stack,
 )
@@ -36,6 +36,7 @@ from skvae.inference.propagation import NeighbourGraph
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
 from skvae.training import Tensors
 from skvae.training.density import DensityFitter, DensitySettings
+from skvae.training.distillation import Lessons, distil
 from skvae.training.labels import Labels, LatentRows, RowSource, TableRows
 from skvae.training.semi_supervised import SemiSupervisedSettings, SemiSupervisedTrainer
 
@@ -70,6 +71,7 @@ class FittedClassifier(DensityEstimator):
     def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:
         random = np.random.RandomState(self._seed())
         data = self._fit_first_model(rows, weight, random)
+        n_features = data.features.shape[1]
         seed = int(random.randint(2**31 - 1))
         reads_latents = self.model in ("m1", "m1+m2")
         representation: ColumnVectors | LatentVectors
@@ -99,6 +101,11 @@ class FittedClassifier(DensityEstimator):
             networks = self._train(model, sources, source, train, teacher, random)
             sources = replace(sources, networks=networks, model=model)
             predicted = self._stack(representation, sources, graph, train, chosen)
+            if reads_latents:
+                hidden = self._latent_hidden(n_features)
+                students = self._teach(predicted, source, train, chosen, hidden, random)
+                sources = replace(sources, students=students)
+                predicted = self._stack(representation, sources, graph, train, chosen)
         else:
             model.eval().requires_grad_(False)
         self._probabilities = predicted
@@ -138,10 +145,7 @@ class FittedClassifier(DensityEstimator):
             most = FEWEST_STEPS if bool(data.observed.all()) else FILLING_STEPS
             steps = int(np.clip(2 * n, FEWEST_STEPS, most))
             return self._density_settings(hidden, steps, cautious=True)
-        if self.hidden_layer_sizes == "auto":
-            # Wide tables, images for one, have more to compress.
-            wide = 16 * round(min(n_features / 1.5, WIDEST) / 16)
-            hidden = tuple(max(size, wide) for size in hidden)
+        hidden = self._latent_hidden(n_features)
         n_latents = max(1, min(MOST_LATENTS, n_features // 2))
         return self._density_settings(
             hidden,
@@ -151,6 +155,14 @@ class FittedClassifier(DensityEstimator):
             beta=LATENT_BETA if self.beta == "auto" else float(self.beta),
             n_components=self.n_components if self.n_components != "auto" else n_latents,
         )
+
+    def _latent_hidden(self, n_features: int) -> tuple[int, ...]:
+        """Hidden layers where latents are made and read."""
+        if self.hidden_layer_sizes != "auto":
+            return self._hidden
+        # Wide tables, images for one, have more to compress.
+        wide = 16 * round(min(n_features / 1.5, WIDEST) / 16)
+        return tuple(max(size, wide) for size in self._hidden)
 
     def _fit_siblings(self, data: Tensors, random: np.random.RandomState) -> list[LatentModel]:
         """Autoencoders like M1 from other random numbers."""
@@ -174,10 +186,8 @@ class FittedClassifier(DensityEstimator):
     ) -> ClassProbabilities:
         """Weigh the sources and learn ``p(y)``."""
         n_classes = len(self.classes_)
-        labels = LabelledRows(
-            train.codes[chosen], train.fold[chosen], train.weight[chosen], n_classes
-        )
-        mixture, candidates = stack(sources, graph, train.versions[:, chosen], labels)
+        labelled = train.labels_of(chosen)
+        mixture, candidates = stack(sources, graph, train.versions[:, chosen], labelled)
         self.label_prior_ = self._learn_prior(mixture(candidates), train, chosen)
         factors = 1 / (n_classes * train.assumed) if self._factors is None else self._factors
         odds = self.label_prior_ / train.assumed * factors
@@ -275,6 +285,49 @@ class FittedClassifier(DensityEstimator):
         if history.recovered:
             warn_recovered(history.n_iter)
         return networks
+
+    def _teach(
+        self,
+        predicted: ClassProbabilities,
+        source: RowSource,
+        train: TrainingRows,
+        chosen: np.ndarray,
+        hidden: tuple[int, ...],
+        random: np.random.RandomState,
+    ) -> LabelNetworks | None:
+        """Networks that learn what is believed so far, each without the labels of its fold."""
+        sources = predicted.sources
+        beliefs = beliefs_by_fold(
+            sources,
+            predicted.graph,
+            train.versions[:, chosen],
+            train.labels_of(chosen),
+            predicted.mixture,
+        )
+        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+        folds = slice(0, sources.n_folds)
+        students = LabelNetworks(
+            sources.coefficients[folds], sources.intercepts[folds], hidden, generator
+        )
+        lessons = Lessons(
+            torch.from_numpy(chosen),
+            torch.from_numpy(beliefs).float(),
+            torch.from_numpy(train.weight[chosen]).float(),
+        )
+        settings = self._label_settings(train)
+        many = LATENT_BATCH if len(chosen) > LATENT_STEPS else 1
+        finite = distil(
+            students,
+            source,
+            lessons,
+            settings.max_iter,
+            max(settings.batch_size, many),
+            settings.learning_rate,
+            generator,
+        )
+        if not finite:
+            warn_recovered(settings.max_iter)
+        return students if finite else None
 
     def _label_settings(self, train: TrainingRows) -> SemiSupervisedSettings:
         steps = min(LABEL_STEPS, 4 * len(train.codes)) + len(train.codes) // ROWS_PER_STEP

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skvae.distributions import Gaussian
-from skvae.estimators._class_probabilities import MOST_REFERENCES, Sources
+from skvae.estimators._class_probabilities import MOST_REFERENCES, LabelledRows, Sources
 from skvae.estimators._latent import Rows
 from skvae.estimators._linear_labels import linear_start
 from skvae.models.start import FeatureSpec
@@ -49,6 +49,12 @@ class TrainingRows:
     def assumed(self) -> np.ndarray:
         """Class frequencies that the labels show."""
         return self.frequency / self.frequency.sum()
+
+    def labels_of(self, some: np.ndarray) -> LabelledRows:
+        """Labels of the rows with the given numbers."""
+        return LabelledRows(
+            self.codes[some], self.fold[some], self.weight[some], len(self.frequency)
+        )
 
 
 def latent_tensors(mean: Tensor, weight: Tensor) -> Tensors:
