@@ -136,6 +136,8 @@ class SemiSupervisedVAEClassifier(
     .. [3] Saerens, Latinne and Decaestecker (2002), Adjusting the Outputs of a Classifier to New a
        Priori Probabilities.
     .. [4] Zhou et al. (2004), Learning with Local and Global Consistency.
+    .. [5] Xie, Luong, Hovy and Le (2020), Self-Training with Noisy Student Improves ImageNet
+       Classification.
 
     Examples
     --------
