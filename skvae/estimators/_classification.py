@@ -17,7 +17,6 @@ from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
     ClassProbabilities,
     Sources,
-    beliefs_by_fold,
     place,
     stack,
 )
@@ -25,6 +24,7 @@ from skvae.estimators._density import DensityEstimator, warn_recovered
 from skvae.estimators._labels import label_folds
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._representation import ColumnVectors, LatentVectors
+from skvae.estimators._students import teach
 from skvae.estimators._training_rows import (
     TrainingRows,
     latent_tensors,
@@ -36,7 +36,6 @@ from skvae.inference.propagation import NeighbourGraph
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
 from skvae.training import Tensors
 from skvae.training.density import DensityFitter, DensitySettings
-from skvae.training.distillation import Lessons, distil
 from skvae.training.labels import Labels, LatentRows, RowSource, TableRows
 from skvae.training.semi_supervised import SemiSupervisedSettings, SemiSupervisedTrainer
 
@@ -103,7 +102,8 @@ class FittedClassifier(DensityEstimator):
             predicted = self._stack(representation, sources, graph, train, chosen)
             if reads_latents:
                 hidden = self._latent_hidden(n_features)
-                students = self._teach(predicted, source, train, chosen, hidden, random)
+                settings = self._label_settings(train)
+                students = teach(predicted, source, train, chosen, hidden, settings, random)
                 sources = replace(sources, students=students)
                 predicted = self._stack(representation, sources, graph, train, chosen)
         else:
@@ -285,49 +285,6 @@ class FittedClassifier(DensityEstimator):
         if history.recovered:
             warn_recovered(history.n_iter)
         return networks
-
-    def _teach(
-        self,
-        predicted: ClassProbabilities,
-        source: RowSource,
-        train: TrainingRows,
-        chosen: np.ndarray,
-        hidden: tuple[int, ...],
-        random: np.random.RandomState,
-    ) -> LabelNetworks | None:
-        """Networks that learn what is believed so far, each without the labels of its fold."""
-        sources = predicted.sources
-        beliefs = beliefs_by_fold(
-            sources,
-            predicted.graph,
-            train.versions[:, chosen],
-            train.labels_of(chosen),
-            predicted.mixture,
-        )
-        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        folds = slice(0, sources.n_folds)
-        students = LabelNetworks(
-            sources.coefficients[folds], sources.intercepts[folds], hidden, generator
-        )
-        lessons = Lessons(
-            torch.from_numpy(chosen),
-            torch.from_numpy(beliefs).float(),
-            torch.from_numpy(train.weight[chosen]).float(),
-        )
-        settings = self._label_settings(train)
-        many = LATENT_BATCH if len(chosen) > LATENT_STEPS else 1
-        finite = distil(
-            students,
-            source,
-            lessons,
-            settings.max_iter,
-            max(settings.batch_size, many),
-            settings.learning_rate,
-            generator,
-        )
-        if not finite:
-            warn_recovered(settings.max_iter)
-        return students if finite else None
 
     def _label_settings(self, train: TrainingRows) -> SemiSupervisedSettings:
         steps = min(LABEL_STEPS, 4 * len(train.codes)) + len(train.codes) // ROWS_PER_STEP

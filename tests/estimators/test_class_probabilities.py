@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from skvae import SemiSupervisedVAEClassifier
@@ -55,7 +56,7 @@ def test_students_beat_the_linear_start_on_new_rows(digits):
     probabilities = classifier._probabilities
     sources = probabilities.sources
     versions = probabilities.representation.versions(classifier._rows(X))
-    linear, _, students = sources.whole(versions)
+    linear, _, students = (p / p.sum(axis=1, keepdims=True) for p in sources.whole(versions))
     assert log_loss(y, students) < log_loss(y, linear)
     assert (students.argmax(axis=1) == y).mean() > (linear.argmax(axis=1) == y).mean()
     assert probabilities.mixture.weights.shape == (3 * 4 + 1,)
@@ -69,6 +70,18 @@ def test_students_have_a_member_for_each_fold(digits):
     assert by_fold.shape == (sources.n_folds, 3, len(X), 10)
     # Apart, because each was taught without the labels of its fold.
     assert np.abs(by_fold[0, 2] - by_fold[1, 2]).max() > 0.05
+
+
+def test_students_that_diverge_are_left_out():
+    X, y = load_digits(return_X_y=True)
+    classifier = SemiSupervisedVAEClassifier(
+        "m1", max_iter=20, learning_rate_init=1e20, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning) as said:
+        classifier.fit(X[:60], y[:60])
+    assert any("left out" in str(warning.message) for warning in said)
+    assert classifier._probabilities.sources.students is None
+    assert np.isfinite(classifier.predict_proba(X[60:90])).all()
 
 
 def test_only_models_that_read_latents_have_students():
