@@ -1,0 +1,315 @@
+"""The linear VAE of several blocks of columns, any of which a row may lack.
+
+Group factor analysis (Virtanen et al. 2012; Klami et al. 2015) by variational Bayes: what a block
+does not need a latent dimension for is found by automatic relevance determination, so that
+dimensions may be shared by all blocks, by some, or belong to one. Loadings are averaged over rather
+than taken at their best values: blocks may have more columns than there are rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from skvae.distributions.natural import NaturalGaussian
+from skvae.models.linear import LinearVAE
+
+# Entries of precision matrices held at once.
+ENTRIES_AT_ONCE = 16_000_000
+# Precision of the means under their prior: next to none.
+FLAT = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class BlockLinearVAE:
+    """``x_b = loadings_b z + mean_b + noise`` for every block, with uncertain loadings.
+
+    Given the data, row ``j`` of ``(loadings, mean)`` is normal with covariance
+    ``noise_variance[j] * uncertainty[block_of[j]]``.
+
+    Parameters
+    ----------
+    loadings : Tensor of shape (d, k)
+    mean : Tensor of shape (d,)
+    noise_variance : Tensor of shape (d,)
+    uncertainty : Tensor of shape (n_blocks, k + 1, k + 1)
+    block_of : LongTensor of shape (d,)
+        The block of every column.
+    relevance : Tensor of shape (n_blocks, k)
+        Prior precision of a block's loadings on each dimension, in units of the columns' noise: a
+        large one means that the block has nothing to do with it.
+    n_iter : int, default=0
+        Rounds of variational Bayes that led here.
+    """
+
+    loadings: Tensor
+    mean: Tensor
+    noise_variance: Tensor
+    uncertainty: Tensor
+    block_of: Tensor
+    relevance: Tensor
+    n_iter: int = 0
+
+    @property
+    def n_components(self) -> int:
+        """Number of latent dimensions."""
+        return self.loadings.shape[1]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.uncertainty)
+
+    @property
+    def point(self) -> LinearVAE:
+        """The model at the mean of its loadings, with exact densities."""
+        return LinearVAE(self.loadings, self.mean, self.noise_variance, self.n_iter)
+
+    def expert(self, block: int, x: Tensor, observed: Tensor) -> NaturalGaussian:
+        """What one block says about ``z``, without the prior; rows (n, d), over (n, k)."""
+        mine = observed & (self.block_of == block)
+        k = self.n_components
+        count = mine.sum(1).to(x)
+        scaled = self.loadings / self.noise_variance.unsqueeze(1)
+        shift = (x - self.mean).where(mine, 0.0) @ scaled
+        shift = shift - count.unsqueeze(1) * self.uncertainty[block, k, :k]
+        return NaturalGaussian(self._information(mine), shift)
+
+    def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
+        """``q(z | x_o)``, the product of the prior and the experts of all blocks, over (n, k)."""
+        return NaturalGaussian(
+            self._information(observed) + _identity(self.loadings), self.shift(x, observed)
+        )
+
+    def shift(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Sum of the experts' shifts, (n, k)."""
+        k = self.n_components
+        scaled = self.loadings / self.noise_variance.unsqueeze(1)
+        known = (x - self.mean).where(observed, 0.0) @ scaled
+        return known - self._counts(observed) @ self.uncertainty[:, k, :k]
+
+    def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
+        """``E[x | x_o]`` of every column, shape (n, d)."""
+        return self.moments(x, observed)[0] @ self.loadings.mT + self.mean
+
+    def moments(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of ``q(z | x_o)``, both (n, k)."""
+        mean, deviation = torch.empty(2, len(x), self.n_components, dtype=x.dtype)
+        for part in self._parts(x, observed):
+            mean[part.rows] = part.mean
+            each = part.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+            deviation[part.rows] = each[part.which]
+        return mean, deviation
+
+    def _counts(self, observed: Tensor) -> Tensor:
+        """Observed columns by block, (n, n_blocks)."""
+        return observed.to(self.loadings) @ _indicators(self.block_of, self.n_blocks).to(
+            self.loadings
+        )
+
+    def _information(self, observed: Tensor) -> Tensor:
+        """Sum of the experts' precisions for masks (n, d), shape (n, k, k).
+
+        ``E[w_j w_j' / psi_j]`` is that of the mean loadings, and their uncertainty.
+        """
+        k = self.n_components
+        root = self.loadings / self.noise_variance.sqrt().unsqueeze(1)
+        own = self.uncertainty[:, :k, :k].flatten(1)
+        parts = []
+        for mask in observed.split(max(1, ENTRIES_AT_ONCE // (len(root) * k))):
+            # One product for every mask: masks are few where blocks are absent as a whole.
+            known = (mask.to(root).unsqueeze(2) * root).mT @ root
+            parts.append(known + (self._counts(mask) @ own).unflatten(1, (k, k)))
+        return torch.cat(parts)
+
+    def _parts(self, x: Tensor, observed: Tensor) -> Iterator[_Part]:
+        """Posteriors; rows that show the same columns have one covariance."""
+        patterns, which = torch.unique(observed, dim=0, return_inverse=True)
+        shift = self.shift(x, observed)
+        order = which.argsort(stable=True)
+        end = which.bincount(minlength=len(patterns)).cumsum(0).tolist()
+        at_once = max(1, ENTRIES_AT_ONCE // self.n_components**2)
+        for start in range(0, len(patterns), at_once):
+            some = patterns[start : start + at_once]
+            rows = order[end[start - 1] if start else 0 : end[start + len(some) - 1]]
+            precision = self._information(some) + _identity(self.loadings)
+            covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+            own = which[rows] - start
+            yield _Part(rows, own, some, covariance, _products(covariance, own, shift[rows]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Posteriors of some rows: numbers, their pattern's place, and what patterns have in common."""
+
+    rows: Tensor
+    which: Tensor
+    patterns: Tensor
+    covariance: Tensor
+    mean: Tensor
+
+
+def _products(matrices: Tensor, which: Tensor, vectors: Tensor) -> Tensor:
+    """``matrices[which] @ vectors`` for sorted `which`, shape (n, k)."""
+    if len(which) > 4 * len(matrices):  # few: no matrix is copied
+        counts = which.bincount(minlength=len(matrices)).tolist()
+        parts = zip(vectors.split(counts), matrices, strict=True)
+        return torch.cat([own @ matrix for own, matrix in parts])
+    return (matrices[which] @ vectors.unsqueeze(2)).squeeze(2)
+
+
+def fit_block_linear_vae(
+    x: Tensor,
+    observed: Tensor,
+    block_of: Tensor,
+    n_components: int,
+    *,
+    sample_weight: Tensor | None = None,
+    max_iter: int = 60,
+    tol: float = 1e-3,
+    noise_floor: float = 1e-3,
+) -> BlockLinearVAE:
+    """Group factor analysis by variational Bayes on incomplete blocks.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        Roughly standardised columns; anything finite where not observed.
+    observed : bool Tensor of shape (n, d)
+        A block is absent where none of its columns is; single holes in a block are latent
+        variables of their own.
+    block_of : LongTensor of shape (d,)
+    n_components : int
+        At most; a dimension that no block needs says nothing.
+    sample_weight : Tensor of shape (n,), optional
+        A row of weight 2 counts as two rows.
+    max_iter : int, default=60
+    tol : float, default=1e-3
+        Rounds end when the logarithms of the noise variances change by less on average.
+    noise_floor : float, default=1e-3
+        Smallest noise variance.
+
+    Returns
+    -------
+    BlockLinearVAE
+        In the dtype of `x`.
+    """
+    x = x.where(observed, 0.0)
+    weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
+    model = _start(x, observed, weight, block_of, n_components, noise_floor)
+    for n_iter in range(1, max_iter + 1):
+        before = model.noise_variance.log()
+        model = replace(_update(model, x, observed, weight, noise_floor), n_iter=n_iter)
+        if float((model.noise_variance.log() - before).abs().mean()) < tol:
+            break
+    return model
+
+
+def _start(
+    x: Tensor, observed: Tensor, weight: Tensor, block_of: Tensor, k: int, noise_floor: float
+) -> BlockLinearVAE:
+    """Leading eigenvectors of the pairwise-complete covariance, known for certain."""
+    mask = observed.to(x) * weight.sqrt().unsqueeze(1)
+    root = weight.sqrt().unsqueeze(1)
+    count = (mask.mT @ mask).clamp(min=1e-12)
+    mean = (x * mask * root).sum(0) / count.diagonal()
+    centred = (x - mean) * mask
+    covariance = centred.mT @ centred / count.clamp(min=1.0)
+    values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
+    loadings = vectors.flip(1)[:, :k] * (0.7 * values.flip(0)[:k].clamp(min=1e-2)).sqrt()
+    n_blocks = int(block_of.max()) + 1
+    return BlockLinearVAE(
+        loadings,
+        mean,
+        (0.5 * covariance.diagonal()).clamp(min=noise_floor),
+        x.new_zeros(n_blocks, k + 1, k + 1),
+        block_of,
+        x.new_ones(n_blocks, k),
+    )
+
+
+def _update(
+    model: BlockLinearVAE, x: Tensor, observed: Tensor, weight: Tensor, noise_floor: float
+) -> BlockLinearVAE:
+    """One round: latents of every row, then loadings, noise and relevance of every block."""
+    k = model.n_components
+    coefficients = torch.cat([model.loadings, model.mean.unsqueeze(1)], dim=1)
+    first, second, spread = _expect(model, x, observed, weight)
+    loadings, noise = torch.empty_like(coefficients), torch.empty_like(model.mean)
+    uncertainty, relevance = torch.empty_like(model.uncertainty), torch.empty_like(model.relevance)
+    for b in range(model.n_blocks):
+        columns = (model.block_of == b).nonzero().squeeze(1)
+        held = observed[:, columns]
+        rows = held.any(1)
+        if not bool(rows.any()):
+            raise ValueError(f"Block number {b} is absent in all rows.")
+        here, a, held = first[rows], weight[rows].unsqueeze(1), held[rows]
+        gram = here.mT @ (here * a)
+        gram[:k, :k] += second[b]
+        # Single holes are filled with what is expected there, and with its uncertainty.
+        old = coefficients[columns]
+        filled = torch.where(held, x[rows][:, columns], here @ old.mT)
+        cross = (here * a).mT @ filled
+        cross[:k] += spread[columns].mT
+        square = (a * filled.square()).sum(0) + (old[:, :k] * spread[columns]).sum(1)
+        square = square + (a * ~held).sum(0) * model.noise_variance[columns]
+        penalty = torch.cat([model.relevance[b], x.new_full((1,), FLAT)])
+        factor = torch.linalg.cholesky(gram + torch.diag(penalty))
+        solution = torch.cholesky_solve(cross, factor)
+        uncertainty[b] = torch.cholesky_inverse(factor)
+        loadings[columns] = solution.mT
+        # The loadings' prior scales with the noise, so that both have one closed form.
+        left = square - (solution * cross).sum(0)
+        noise[columns] = (left / a.sum()).clamp(min=noise_floor)
+        size = (solution[:k].square() / noise[columns]).sum(1)
+        size = size + len(columns) * uncertainty[b].diagonal()[:k]
+        relevance[b] = len(columns) / size
+    return BlockLinearVAE(
+        loadings[:, :k], loadings[:, k], noise, uncertainty, model.block_of, relevance
+    )
+
+
+def _expect(
+    model: BlockLinearVAE, x: Tensor, observed: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Moments of the latents.
+
+    Returns
+    -------
+    first : Tensor of shape (n, k + 1)
+        Means, and ones.
+    second : Tensor of shape (n_blocks, k, k)
+        Covariances, summed over rows that have the block.
+    spread : Tensor of shape (d, k)
+        The same over rows that have the block but not the column, times its loadings.
+    """
+    k = model.n_components
+    first = x.new_ones(len(x), k + 1)
+    second = x.new_zeros(model.n_blocks, k * k)
+    spread = torch.zeros_like(model.loadings)
+    for part in model._parts(x, observed):
+        first[part.rows, :k] = part.mean
+        total = torch.zeros_like(part.covariance[:, 0, 0])
+        total.index_add_(0, part.which, weight[part.rows])
+        flat = part.covariance.flatten(1)
+        present = model._counts(part.patterns) > 0
+        second += (present * total.unsqueeze(1)).mT @ flat
+        holes = present[:, model.block_of] & ~part.patterns
+        some = holes.any(0).nonzero().squeeze(1)
+        for columns in some.split(max(1, ENTRIES_AT_ONCE // flat.shape[1])):
+            summed = (holes[:, columns] * total.unsqueeze(1)).mT @ flat
+            each = summed.unflatten(1, (k, k)) @ model.loadings[columns].unsqueeze(2)
+            spread[columns] += each.squeeze(2)
+    return first, second.unflatten(1, (k, k)), spread
+
+
+def _indicators(block_of: Tensor, n_blocks: int) -> Tensor:
+    """Which block every column belongs to, bool (d, n_blocks)."""
+    return block_of.unsqueeze(1) == torch.arange(n_blocks)
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[1], dtype=like.dtype)
