@@ -2,7 +2,7 @@
 
 M1 first: it fills holes and gives latents. Then logistic regressions, what neighbours make of them,
 and with this as a teacher the networks and the class-conditional model. Held-out labels decide how
-far each is trusted.
+far each is trusted. Where latents are read, students of all that come last.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class FittedClassifier(DensityEstimator):
             sources = replace(sources, networks=networks, model=model)
             predicted = self._stack(representation, sources, graph, train, chosen)
             if reads_latents:
-                hidden = self._latent_hidden(n_features)
-                settings = self._label_settings(train)
+                hidden, batch = self._latent_hidden(n_features), self._latent_batch(len(chosen))
+                settings = replace(self._label_settings(train), batch_size=batch)
                 students = teach(predicted, source, train, chosen, hidden, settings, random)
                 sources = replace(sources, students=students)
                 predicted = self._stack(representation, sources, graph, train, chosen)
@@ -150,7 +150,7 @@ class FittedClassifier(DensityEstimator):
         return self._density_settings(
             hidden,
             int(np.clip(4 * n, FEWEST_STEPS, LATENT_STEPS)),
-            batch_size=max(int(self.batch_size), LATENT_BATCH if n > LATENT_STEPS else 1),
+            batch_size=self._latent_batch(n),
             cautious=True,
             beta=LATENT_BETA if self.beta == "auto" else float(self.beta),
             n_components=self.n_components if self.n_components != "auto" else n_latents,
@@ -163,6 +163,10 @@ class FittedClassifier(DensityEstimator):
         # Wide tables, images for one, have more to compress.
         wide = 16 * round(min(n_features / 1.5, WIDEST) / 16)
         return tuple(max(size, wide) for size in self._hidden)
+
+    def _latent_batch(self, n_rows: int) -> int:
+        """Rows of a step there."""
+        return max(int(self.batch_size), LATENT_BATCH if n_rows > LATENT_STEPS else 1)
 
     def _fit_siblings(self, data: Tensors, random: np.random.RandomState) -> list[LatentModel]:
         """Autoencoders like M1 from other random numbers."""

@@ -15,9 +15,6 @@ from skvae.training.distillation import Lessons, distil
 from skvae.training.labels import RowSource
 from skvae.training.semi_supervised import SemiSupervisedSettings
 
-# Rows of a step at least, where there are many.
-MANY_ROWS, LARGE_BATCH = 8000, 256
-
 
 def teach(
     predicted: ClassProbabilities,
@@ -60,7 +57,7 @@ def teach(
         source,
         lessons,
         settings.max_iter,
-        max(settings.batch_size, LARGE_BATCH if len(chosen) > MANY_ROWS else 1),
+        settings.batch_size,
         settings.learning_rate,
         generator,
     )

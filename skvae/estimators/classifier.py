@@ -38,8 +38,9 @@ class SemiSupervisedVAEClassifier(
     their density, with every class in turn and the entropy of ``q(y | x)`` [1]_. Training starts
     from logistic regressions and from what the nearest rows make of them; members that went
     without a fifth of the labels each, held-out labels that weigh and calibrate, and class
-    frequencies learnt from all rows make `predict_proba` usable as it is. Rows with holes are
-    averaged over what may stand there.
+    frequencies learnt from all rows make `predict_proba` usable as it is. On latents ("m1" and
+    "m1+m2") networks last learn from all rows what is believed about them [5]_. Rows with holes
+    are averaged over what may stand there.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ than taken at their best values: blocks may have more columns than there are row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,72 +32,43 @@ class BlockLinearVAE:
 
     Parameters
     ----------
-    loadings : Tensor of shape (d, k)
-    mean : Tensor of shape (d,)
-    noise_variance : Tensor of shape (d,)
+    point : LinearVAE
+        The model at the mean of its loadings, with exact densities.
     uncertainty : Tensor of shape (n_blocks, k + 1, k + 1)
     block_of : LongTensor of shape (d,)
         The block of every column.
     relevance : Tensor of shape (n_blocks, k)
         Prior precision of a block's loadings on each dimension, in units of the columns' noise: a
         large one means that the block has nothing to do with it.
-    n_iter : int, default=0
-        Rounds of variational Bayes that led here.
     """
 
-    loadings: Tensor
-    mean: Tensor
-    noise_variance: Tensor
+    point: LinearVAE
     uncertainty: Tensor
     block_of: Tensor
     relevance: Tensor
-    n_iter: int = 0
-
-    @property
-    def n_components(self) -> int:
-        """Number of latent dimensions."""
-        return self.loadings.shape[1]
 
     @property
     def n_blocks(self) -> int:
         """Number of blocks."""
         return len(self.uncertainty)
 
-    @property
-    def point(self) -> LinearVAE:
-        """The model at the mean of its loadings, with exact densities."""
-        return LinearVAE(self.loadings, self.mean, self.noise_variance, self.n_iter)
-
     def expert(self, block: int, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """What one block says about ``z``, without the prior; rows (n, d), over (n, k)."""
         mine = observed & (self.block_of == block)
-        k = self.n_components
-        count = mine.sum(1).to(x)
-        scaled = self.loadings / self.noise_variance.unsqueeze(1)
-        shift = (x - self.mean).where(mine, 0.0) @ scaled
-        shift = shift - count.unsqueeze(1) * self.uncertainty[block, k, :k]
-        return NaturalGaussian(self._information(mine), shift)
+        precision = self._precision(mine) - torch.eye(self.point.n_components).to(x)
+        return NaturalGaussian(precision, self._shift(x, mine))
 
     def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """``q(z | x_o)``, the product of the prior and the experts of all blocks, over (n, k)."""
-        return NaturalGaussian(
-            self._information(observed) + _identity(self.loadings), self.shift(x, observed)
-        )
-
-    def shift(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Sum of the experts' shifts, (n, k)."""
-        k = self.n_components
-        scaled = self.loadings / self.noise_variance.unsqueeze(1)
-        known = (x - self.mean).where(observed, 0.0) @ scaled
-        return known - self._counts(observed) @ self.uncertainty[:, k, :k]
+        return NaturalGaussian(self._precision(observed), self._shift(x, observed))
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """``E[x | x_o]`` of every column, shape (n, d)."""
-        return self.moments(x, observed)[0] @ self.loadings.mT + self.mean
+        return self.moments(x, observed)[0] @ self.point.loadings.mT + self.point.mean
 
     def moments(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of ``q(z | x_o)``, both (n, k)."""
-        mean, deviation = torch.empty(2, len(x), self.n_components, dtype=x.dtype)
+        mean, deviation = torch.empty(2, len(x), self.point.n_components, dtype=x.dtype)
         for part in self._parts(x, observed):
             mean[part.rows] = part.mean
             each = part.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
@@ -106,37 +77,37 @@ class BlockLinearVAE:
 
     def _counts(self, observed: Tensor) -> Tensor:
         """Observed columns by block, (n, n_blocks)."""
-        return observed.to(self.loadings) @ _indicators(self.block_of, self.n_blocks).to(
-            self.loadings
-        )
+        member = self.block_of.unsqueeze(1) == torch.arange(self.n_blocks)
+        return observed.to(self.uncertainty) @ member.to(self.uncertainty)
 
-    def _information(self, observed: Tensor) -> Tensor:
-        """Sum of the experts' precisions for masks (n, d), shape (n, k, k).
+    def _precision(self, observed: Tensor) -> Tensor:
+        """Of the posteriors under masks (n, d), shape (n, k, k).
 
         ``E[w_j w_j' / psi_j]`` is that of the mean loadings, and their uncertainty.
         """
-        k = self.n_components
-        root = self.loadings / self.noise_variance.sqrt().unsqueeze(1)
-        own = self.uncertainty[:, :k, :k].flatten(1)
-        parts = []
-        for mask in observed.split(max(1, ENTRIES_AT_ONCE // (len(root) * k))):
-            # One product for every mask: masks are few where blocks are absent as a whole.
-            known = (mask.to(root).unsqueeze(2) * root).mT @ root
-            parts.append(known + (self._counts(mask) @ own).unflatten(1, (k, k)))
-        return torch.cat(parts)
+        k = self.point.n_components
+        certain = self.point.posterior(observed.to(self.uncertainty), observed).precision
+        doubt = self._counts(observed) @ self.uncertainty[:, :k, :k].flatten(1)
+        return certain + doubt.unflatten(1, (k, k))
+
+    def _shift(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Of the posteriors, shape (n, k)."""
+        point, k = self.point, self.point.n_components
+        scaled = point.loadings / point.noise_variance.unsqueeze(1)
+        known = (x - point.mean).where(observed, 0.0) @ scaled
+        return known - self._counts(observed) @ self.uncertainty[:, k, :k]
 
     def _parts(self, x: Tensor, observed: Tensor) -> Iterator[_Part]:
         """Posteriors; rows that show the same columns have one covariance."""
         patterns, which = torch.unique(observed, dim=0, return_inverse=True)
-        shift = self.shift(x, observed)
+        shift = self._shift(x, observed)
         order = which.argsort(stable=True)
         end = which.bincount(minlength=len(patterns)).cumsum(0).tolist()
-        at_once = max(1, ENTRIES_AT_ONCE // self.n_components**2)
+        at_once = max(1, ENTRIES_AT_ONCE // self.point.n_components**2)
         for start in range(0, len(patterns), at_once):
             some = patterns[start : start + at_once]
             rows = order[end[start - 1] if start else 0 : end[start + len(some) - 1]]
-            precision = self._information(some) + _identity(self.loadings)
-            covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+            covariance = torch.cholesky_inverse(torch.linalg.cholesky(self._precision(some)))
             own = which[rows] - start
             yield _Part(rows, own, some, covariance, _products(covariance, own, shift[rows]))
 
@@ -200,10 +171,10 @@ def fit_block_linear_vae(
     x = x.where(observed, 0.0)
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
     model = _start(x, observed, weight, block_of, n_components, noise_floor)
-    for n_iter in range(1, max_iter + 1):
-        before = model.noise_variance.log()
-        model = replace(_update(model, x, observed, weight, noise_floor), n_iter=n_iter)
-        if float((model.noise_variance.log() - before).abs().mean()) < tol:
+    for _ in range(max_iter):
+        before = model.point.noise_variance.log()
+        model = _update(model, x, observed, weight, noise_floor)
+        if float((model.point.noise_variance.log() - before).abs().mean()) < tol:
             break
     return model
 
@@ -212,8 +183,8 @@ def _start(
     x: Tensor, observed: Tensor, weight: Tensor, block_of: Tensor, k: int, noise_floor: float
 ) -> BlockLinearVAE:
     """Leading eigenvectors of the pairwise-complete covariance, known for certain."""
-    mask = observed.to(x) * weight.sqrt().unsqueeze(1)
     root = weight.sqrt().unsqueeze(1)
+    mask = observed.to(x) * root
     count = (mask.mT @ mask).clamp(min=1e-12)
     mean = (x * mask * root).sum(0) / count.diagonal()
     centred = (x - mean) * mask
@@ -221,10 +192,9 @@ def _start(
     values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
     loadings = vectors.flip(1)[:, :k] * (0.7 * values.flip(0)[:k].clamp(min=1e-2)).sqrt()
     n_blocks = int(block_of.max()) + 1
+    noise = (0.5 * covariance.diagonal()).clamp(min=noise_floor)
     return BlockLinearVAE(
-        loadings,
-        mean,
-        (0.5 * covariance.diagonal()).clamp(min=noise_floor),
+        LinearVAE(loadings, mean, noise),
         x.new_zeros(n_blocks, k + 1, k + 1),
         block_of,
         x.new_ones(n_blocks, k),
@@ -235,10 +205,10 @@ def _update(
     model: BlockLinearVAE, x: Tensor, observed: Tensor, weight: Tensor, noise_floor: float
 ) -> BlockLinearVAE:
     """One round: latents of every row, then loadings, noise and relevance of every block."""
-    k = model.n_components
-    coefficients = torch.cat([model.loadings, model.mean.unsqueeze(1)], dim=1)
+    point, k = model.point, model.point.n_components
+    coefficients = torch.cat([point.loadings, point.mean.unsqueeze(1)], dim=1)
     first, second, spread = _expect(model, x, observed, weight)
-    loadings, noise = torch.empty_like(coefficients), torch.empty_like(model.mean)
+    loadings, noise = torch.empty_like(coefficients), torch.empty_like(point.mean)
     uncertainty, relevance = torch.empty_like(model.uncertainty), torch.empty_like(model.relevance)
     for b in range(model.n_blocks):
         columns = (model.block_of == b).nonzero().squeeze(1)
@@ -255,7 +225,7 @@ def _update(
         cross = (here * a).mT @ filled
         cross[:k] += spread[columns].mT
         square = (a * filled.square()).sum(0) + (old[:, :k] * spread[columns]).sum(1)
-        square = square + (a * ~held).sum(0) * model.noise_variance[columns]
+        square = square + (a * ~held).sum(0) * point.noise_variance[columns]
         penalty = torch.cat([model.relevance[b], x.new_full((1,), FLAT)])
         factor = torch.linalg.cholesky(gram + torch.diag(penalty))
         solution = torch.cholesky_solve(cross, factor)
@@ -267,9 +237,8 @@ def _update(
         size = (solution[:k].square() / noise[columns]).sum(1)
         size = size + len(columns) * uncertainty[b].diagonal()[:k]
         relevance[b] = len(columns) / size
-    return BlockLinearVAE(
-        loadings[:, :k], loadings[:, k], noise, uncertainty, model.block_of, relevance
-    )
+    point = LinearVAE(loadings[:, :k], loadings[:, k], noise, point.n_iter + 1)
+    return BlockLinearVAE(point, uncertainty, model.block_of, relevance)
 
 
 def _expect(
@@ -286,10 +255,10 @@ def _expect(
     spread : Tensor of shape (d, k)
         The same over rows that have the block but not the column, times its loadings.
     """
-    k = model.n_components
+    loadings, k = model.point.loadings, model.point.n_components
     first = x.new_ones(len(x), k + 1)
     second = x.new_zeros(model.n_blocks, k * k)
-    spread = torch.zeros_like(model.loadings)
+    spread = torch.zeros_like(loadings)
     for part in model._parts(x, observed):
         first[part.rows, :k] = part.mean
         total = torch.zeros_like(part.covariance[:, 0, 0])
@@ -301,15 +270,6 @@ def _expect(
         some = holes.any(0).nonzero().squeeze(1)
         for columns in some.split(max(1, ENTRIES_AT_ONCE // flat.shape[1])):
             summed = (holes[:, columns] * total.unsqueeze(1)).mT @ flat
-            each = summed.unflatten(1, (k, k)) @ model.loadings[columns].unsqueeze(2)
+            each = summed.unflatten(1, (k, k)) @ loadings[columns].unsqueeze(2)
             spread[columns] += each.squeeze(2)
     return first, second.unflatten(1, (k, k)), spread
-
-
-def _indicators(block_of: Tensor, n_blocks: int) -> Tensor:
-    """Which block every column belongs to, bool (d, n_blocks)."""
-    return block_of.unsqueeze(1) == torch.arange(n_blocks)
-
-
-def _identity(like: Tensor) -> Tensor:
-    return torch.eye(like.shape[1], dtype=like.dtype)

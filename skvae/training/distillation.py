@@ -2,13 +2,12 @@
 
 What neighbours agree upon says more about a row than a network learns from labels alone, but a
 new row has to be placed among its neighbours first. A network that reproduces it (distillation,
-Hinton et al. 2015) from rows that noise has moved (noisy students, Xie et al. 2020) is smooth where
-the teacher is not, and is often the better of the two.
+Hinton et al. 2015) from rows that noise has moved (noisy students, Xie et al. 2020) reads it off
+the row.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from skvae.models.semi_supervised import LabelNetworks
 from skvae.training.labels import RowSource
-from skvae.training.loop import one_cycle
+from skvae.training.loop import gradient_step, one_cycle
 
 # Standard deviation of the noise on standardised latents.
 NOISE = 0.5
@@ -62,8 +61,7 @@ def distil(
         Peak of a one-cycle schedule.
     generator : torch.Generator
     """
-    parameters = list(students.parameters())
-    optimizer, scheduler = one_cycle(parameters, learning_rate, max_iter)
+    optimizer, scheduler = one_cycle(students.parameters(), learning_rate, max_iter)
     finite = True
     for _ in range(max_iter):
         some = torch.randint(len(lessons.rows), (batch_size,), generator=generator)
@@ -71,13 +69,9 @@ def distil(
         vectors = vectors + NOISE * torch.randn(vectors.shape, generator=generator)
         each = -(lessons.teachers[:, some] * students(vectors)).sum(-1)
         loss = (lessons.weight[some] * each).mean(1).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0 * students.n_members)
-        finite = math.isfinite(float(norm) + float(loss.detach()))
+        finite = gradient_step(loss, optimizer, students.n_members)
         if not finite:
             break
-        optimizer.step()
         scheduler.step()
     students.zero_grad(set_to_none=True)
     students.eval().requires_grad_(False)

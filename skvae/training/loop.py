@@ -106,13 +106,9 @@ def train(
         batch = table.batch(next(rows))
         value = objective(model, table, batch, generator)
         loss = -(batch.weight * value).mean(1).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0 * model.n_members)
-        if not math.isfinite(float(norm) + float(loss.detach())):
+        if not gradient_step(loss, optimizer, model.n_members):
             history.recovered = True
             break
-        optimizer.step()
         _decay(model, settings.weight_decay, optimizer.param_groups[0]["lr"])
         scheduler.step()
         total += float(loss.detach()) / model.n_members
@@ -142,6 +138,18 @@ def _score(validate: Callable[[VAE], Tensor], model: VAE) -> Tensor:
     scores = validate(model)
     model.train()
     return scores
+
+
+def gradient_step(loss: Tensor, optimizer: torch.optim.Optimizer, n_members: int) -> bool:
+    """Step down a loss summed over members; False, and no step, if it is not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0 * n_members)
+    finite = math.isfinite(float(norm) + float(loss.detach()))
+    if finite:
+        optimizer.step()
+    return finite
 
 
 def one_cycle(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skvae.models.semi_supervised import ClassConditionalVAE, LabelNetworks
 from skvae.training.labels import Labels, Rows, RowSource
-from skvae.training.loop import History, one_cycle
+from skvae.training.loop import History, gradient_step, one_cycle
 
 # Rows times classes that the bound of unlabelled rows may take in one step.
 ENUMERATED_AT_ONCE = 1024
@@ -202,13 +202,9 @@ class SemiSupervisedTrainer:
         summed = 0.0
         for step in range(1, settings.max_iter + 1):
             loss = self.loss()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0 * self.networks.n_members)
-            if not math.isfinite(float(norm) + float(loss.detach())):
+            if not gradient_step(loss, optimizer, self.networks.n_members):
                 history.recovered = True
                 break
-            optimizer.step()
             self._decay(optimizer.param_groups[0]["lr"])
             scheduler.step()
             summed, history.n_iter = summed + float(loss.detach()), step

@@ -70,13 +70,13 @@ def test_posterior_is_that_of_normal_equations_under_drawn_loadings(fitted):
     precision, shift = torch.eye(5, dtype=x.dtype), x.new_zeros(5)
     for j in range(sum(SIZES)):
         factor = torch.linalg.cholesky(
-            model.noise_variance[j] * model.uncertainty[model.block_of[j]]
+            model.point.noise_variance[j] * model.uncertainty[model.block_of[j]]
         )
-        both = torch.cat([model.loadings[j], model.mean[j : j + 1]])
+        both = torch.cat([model.point.loadings[j], model.point.mean[j : j + 1]])
         drawn = both + normal(draws, 6, seed=j) @ factor.mT
         w, mean = drawn[:, :5], drawn[:, 5]
-        precision = precision + w.mT @ w / draws / model.noise_variance[j]
-        shift = shift + ((row[0, j] - mean) @ w) / draws / model.noise_variance[j]
+        precision = precision + w.mT @ w / draws / model.point.noise_variance[j]
+        shift = shift + ((row[0, j] - mean) @ w) / draws / model.point.noise_variance[j]
     torch.testing.assert_close(expected.precision[0], precision, rtol=0.02, atol=0.05)
     torch.testing.assert_close(expected.shift[0], shift, rtol=0.02, atol=0.1)
 
@@ -86,11 +86,9 @@ def test_a_block_that_is_absent_might_not_exist(fitted):
     observed = everything(x)
     observed[:, BLOCK_OF == 1] = False
     others = (BLOCK_OF != 1).nonzero().squeeze(1)
-    without = fit_block_linear_vae(x, everything(x), BLOCK_OF, 5, max_iter=0)
-    assert without.n_iter == 0
-    scaled = model.loadings[others] / model.noise_variance[others, None]
-    precision = torch.eye(5, dtype=x.dtype) + scaled.mT @ model.loadings[others]
-    shift = (x - model.mean)[:, others] @ scaled
+    scaled = model.point.loadings[others] / model.point.noise_variance[others, None]
+    precision = torch.eye(5, dtype=x.dtype) + scaled.mT @ model.point.loadings[others]
+    shift = (x - model.point.mean)[:, others] @ scaled
     for block in (0, 2):
         precision = precision + SIZES[block] * model.uncertainty[block, :5, :5]
         shift = shift - SIZES[block] * model.uncertainty[block, 5, :5]
@@ -104,7 +102,7 @@ def test_hidden_values_change_nothing(fitted):
     model, x, observed = fitted
     other = torch.where(observed, x, 1e6)
     again = fit_block_linear_vae(other, observed, BLOCK_OF, 5)
-    torch.testing.assert_close(again.loadings, model.loadings)
+    torch.testing.assert_close(again.point.loadings, model.point.loadings)
     torch.testing.assert_close(
         model.conditional_mean(other, observed), model.conditional_mean(x, observed)
     )
@@ -112,10 +110,12 @@ def test_hidden_values_change_nothing(fitted):
 
 def test_the_point_model_has_exact_densities(fitted):
     model, x, observed = fitted
-    covariance = model.loadings @ model.loadings.mT + torch.diag(model.noise_variance)
+    covariance = model.point.loadings @ model.point.loadings.mT + torch.diag(
+        model.point.noise_variance
+    )
     for row in range(5):
         o = observed[row]
-        expected = multivariate_normal(model.mean[o], covariance[o][:, o]).logpdf(x[row, o])
+        expected = multivariate_normal(model.point.mean[o], covariance[o][:, o]).logpdf(x[row, o])
         ours = model.point.log_prob(x[row : row + 1], o[None])
         assert float(ours) == pytest.approx(expected)
 
@@ -136,9 +136,16 @@ def test_dimensions_that_nobody_needs_fall_silent():
     x = shared @ normal(1, 12, seed=3) + 0.3 * normal(n, 12, seed=4)
     x[:, :6] += private @ normal(1, 6, seed=5)
     model = fit_block_linear_vae(x, everything(x), block_of, 5, max_iter=500, tol=1e-6)
-    first, second = (torch.linalg.svdvals(model.loadings[block_of == b]) for b in range(2))
+    first, second = (torch.linalg.svdvals(model.point.loadings[block_of == b]) for b in range(2))
     assert first[1] > 5 * first[2]
     assert second[0] > 5 * second[1]
+
+
+def test_rounds_are_counted():
+    x, _ = block_data(60)
+    for most in (0, 3):
+        model = fit_block_linear_vae(x, everything(x), BLOCK_OF, 2, max_iter=most, tol=0.0)
+        assert model.point.n_iter == most
 
 
 def test_weights_count_as_rows():
@@ -148,7 +155,9 @@ def test_weights_count_as_rows():
     once = fit_block_linear_vae(x, observed, BLOCK_OF, 3, sample_weight=times.double())
     rows = torch.arange(80).repeat_interleave(times)
     many = fit_block_linear_vae(x[rows], observed[rows], BLOCK_OF, 3)
-    torch.testing.assert_close(once.noise_variance, many.noise_variance, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(
+        once.point.noise_variance, many.point.noise_variance, rtol=1e-5, atol=1e-8
+    )
     torch.testing.assert_close(
         once.conditional_mean(x, observed), many.conditional_mean(x, observed), rtol=1e-5, atol=1e-6
     )
@@ -175,7 +184,7 @@ def test_rows_that_show_nothing_have_the_prior(fitted):
     mean, deviation = model.moments(x, nothing)
     assert float(mean.abs().max()) == 0
     torch.testing.assert_close(deviation, torch.ones_like(deviation))
-    torch.testing.assert_close(model.conditional_mean(x, nothing), model.mean.expand_as(x))
+    torch.testing.assert_close(model.conditional_mean(x, nothing), model.point.mean.expand_as(x))
 
 
 def test_a_block_without_rows_is_an_error():
