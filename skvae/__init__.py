@@ -2,6 +2,7 @@
 
 from skvae import datasets
 from skvae.estimators import (
+    MultimodalVAE,
     SemiSupervisedVAEClassifier,
     VAEImputer,
     VAEOutlierDetector,
@@ -9,6 +10,7 @@ from skvae.estimators import (
 )
 
 __all__ = [
+    "MultimodalVAE",
     "SemiSupervisedVAEClassifier",
     "VAEImputer",
     "VAEOutlierDetector",

@@ -2,7 +2,14 @@
 
 from skvae.estimators.classifier import SemiSupervisedVAEClassifier
 from skvae.estimators.imputer import VAEImputer
+from skvae.estimators.multimodal import MultimodalVAE
 from skvae.estimators.outlier import VAEOutlierDetector
 from skvae.estimators.transformer import VAETransformer
 
-__all__ = ["SemiSupervisedVAEClassifier", "VAEImputer", "VAEOutlierDetector", "VAETransformer"]
+__all__ = [
+    "MultimodalVAE",
+    "SemiSupervisedVAEClassifier",
+    "VAEImputer",
+    "VAEOutlierDetector",
+    "VAETransformer",
+]

@@ -9,7 +9,7 @@ than taken at their best values: blocks may have more columns than there are row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from skvae.models.linear import LinearVAE
 ENTRIES_AT_ONCE = 16_000_000
 # Precision of the means under their prior: next to none.
 FLAT = 1e-8
+# Precision of loadings that must stay at zero.
+NOTHING = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +42,15 @@ class BlockLinearVAE:
     relevance : Tensor of shape (n_blocks, k)
         Prior precision of a block's loadings on each dimension, in units of the columns' noise: a
         large one means that the block has nothing to do with it.
+    weights : Tensor of shape (n_blocks,), optional
+        Powers to which the blocks' experts are raised; 1 by default.
     """
 
     point: LinearVAE
     uncertainty: Tensor
     block_of: Tensor
     relevance: Tensor
+    weights: Tensor | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -69,16 +74,34 @@ class BlockLinearVAE:
     def moments(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of ``q(z | x_o)``, both (n, k)."""
         mean, deviation = torch.empty(2, len(x), self.point.n_components, dtype=x.dtype)
-        for part in self._parts(x, observed):
+        for part in self.parts(x, observed):
             mean[part.rows] = part.mean
             each = part.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
             deviation[part.rows] = each[part.which]
         return mean, deviation
 
+    @property
+    def certain(self) -> BlockLinearVAE:
+        """The model at the mean of its loadings, all experts as they are."""
+        return replace(self, uncertainty=torch.zeros_like(self.uncertainty), weights=None)
+
+    @property
+    def _weighted(self) -> LinearVAE:
+        """Whose experts have the blocks' weights: a power of a Gaussian is one with less noise."""
+        if self.weights is None:
+            return self.point
+        noise = self.point.noise_variance / self.weights[self.block_of]
+        return replace(self.point, noise_variance=noise)
+
     def _counts(self, observed: Tensor) -> Tensor:
         """Observed columns by block, (n, n_blocks)."""
         member = self.block_of.unsqueeze(1) == torch.arange(self.n_blocks)
         return observed.to(self.uncertainty) @ member.to(self.uncertainty)
+
+    def _doubts(self, observed: Tensor) -> Tensor:
+        """How often the blocks' uncertainties count, (n, n_blocks)."""
+        counts = self._counts(observed)
+        return counts if self.weights is None else counts * self.weights
 
     def _precision(self, observed: Tensor) -> Tensor:
         """Of the posteriors under masks (n, d), shape (n, k, k).
@@ -86,19 +109,26 @@ class BlockLinearVAE:
         ``E[w_j w_j' / psi_j]`` is that of the mean loadings, and their uncertainty.
         """
         k = self.point.n_components
-        certain = self.point.posterior(observed.to(self.uncertainty), observed).precision
-        doubt = self._counts(observed) @ self.uncertainty[:, :k, :k].flatten(1)
+        certain = self._weighted.posterior(observed.to(self.uncertainty), observed).precision
+        doubt = self._doubts(observed) @ self.uncertainty[:, :k, :k].flatten(1)
         return certain + doubt.unflatten(1, (k, k))
 
     def _shift(self, x: Tensor, observed: Tensor) -> Tensor:
         """Of the posteriors, shape (n, k)."""
-        point, k = self.point, self.point.n_components
+        point, k = self._weighted, self.point.n_components
         scaled = point.loadings / point.noise_variance.unsqueeze(1)
         known = (x - point.mean).where(observed, 0.0) @ scaled
-        return known - self._counts(observed) @ self.uncertainty[:, k, :k]
+        return known - self._doubts(observed) @ self.uncertainty[:, k, :k]
 
-    def _parts(self, x: Tensor, observed: Tensor) -> Iterator[_Part]:
-        """Posteriors; rows that show the same columns have one covariance."""
+    def parts(self, x: Tensor, observed: Tensor, prior: Tensor | None = None) -> Iterator[Part]:
+        """Posteriors by pattern; rows that show the same columns have one covariance.
+
+        Parameters
+        ----------
+        x, observed : Tensor of shape (n, d)
+        prior : Tensor of shape (k, k), optional
+            Precision of a normal prior with mean zero other than the standard normal.
+        """
         patterns, which = torch.unique(observed, dim=0, return_inverse=True)
         shift = self._shift(x, observed)
         order = which.argsort(stable=True)
@@ -107,28 +137,46 @@ class BlockLinearVAE:
         for start in range(0, len(patterns), at_once):
             some = patterns[start : start + at_once]
             rows = order[end[start - 1] if start else 0 : end[start + len(some) - 1]]
-            covariance = torch.cholesky_inverse(torch.linalg.cholesky(self._precision(some)))
+            precision = self._precision(some)
+            if prior is not None:
+                precision = precision + (prior - torch.eye(len(prior)).to(prior))
+            cholesky = torch.linalg.cholesky(precision)
+            covariance = torch.cholesky_inverse(cholesky)
             own = which[rows] - start
-            yield _Part(rows, own, some, covariance, _products(covariance, own, shift[rows]))
+            mean = products(covariance, own, shift[rows])
+            log_det = 2 * cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            yield Part(rows, own, some, covariance, log_det, shift[rows], mean)
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """Posteriors of some rows: numbers, their pattern's place, and what patterns have in common."""
+class Part:
+    """Posteriors of some rows.
+
+    Attributes
+    ----------
+    rows, which : LongTensor of shape (n,)
+        Their numbers in the table, and the place of each one's pattern, increasing.
+    patterns : bool Tensor of shape (p, d)
+    covariance : Tensor of shape (p, k, k)
+    log_det_precision : Tensor of shape (p,)
+    shift, mean : Tensor of shape (n, k)
+    """
 
     rows: Tensor
     which: Tensor
     patterns: Tensor
     covariance: Tensor
+    log_det_precision: Tensor
+    shift: Tensor
     mean: Tensor
 
 
-def _products(matrices: Tensor, which: Tensor, vectors: Tensor) -> Tensor:
-    """``matrices[which] @ vectors`` for sorted `which`, shape (n, k)."""
+def products(matrices: Tensor, which: Tensor, vectors: Tensor) -> Tensor:
+    """``matrices[which] @ vectors`` for sorted `which`, (p, r, k) and (n, k) to (n, r)."""
     if len(which) > 4 * len(matrices):  # few: no matrix is copied
         counts = which.bincount(minlength=len(matrices)).tolist()
         parts = zip(vectors.split(counts), matrices, strict=True)
-        return torch.cat([own @ matrix for own, matrix in parts])
+        return torch.cat([own @ matrix.mT for own, matrix in parts])
     return (matrices[which] @ vectors.unsqueeze(2)).squeeze(2)
 
 
@@ -139,6 +187,8 @@ def fit_block_linear_vae(
     n_components: int,
     *,
     sample_weight: Tensor | None = None,
+    block_weights: Tensor | None = None,
+    n_private: int = 0,
     max_iter: int = 60,
     tol: float = 1e-3,
     noise_floor: float = 1e-3,
@@ -157,6 +207,10 @@ def fit_block_linear_vae(
         At most; a dimension that no block needs says nothing.
     sample_weight : Tensor of shape (n,), optional
         A row of weight 2 counts as two rows.
+    block_weights : Tensor of shape (n_blocks,), optional
+        How much a block says about the latents, relative to its likelihood.
+    n_private : int, default=0
+        Further dimensions for every block that no other block sees, after those that all share.
     max_iter : int, default=60
     tol : float, default=1e-3
         Rounds end when the logarithms of the noise variances change by less on average.
@@ -170,28 +224,48 @@ def fit_block_linear_vae(
     """
     x = x.where(observed, 0.0)
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
-    model = _start(x, observed, weight, block_of, n_components, noise_floor)
+    model = _start(x, observed, weight, block_of, n_components, n_private, noise_floor)
+    allowed = torch.ones_like(model.relevance, dtype=torch.bool)
+    owner = torch.arange(model.n_blocks).repeat_interleave(n_private)
+    allowed[:, n_components:] = owner == torch.arange(model.n_blocks)[:, None]
+    relevance = model.relevance.where(allowed, NOTHING)
+    model = replace(model, weights=block_weights, relevance=relevance)
     for _ in range(max_iter):
         before = model.point.noise_variance.log()
-        model = _update(model, x, observed, weight, noise_floor)
+        model = _update(model, x, observed, weight, noise_floor, allowed)
         if float((model.point.noise_variance.log() - before).abs().mean()) < tol:
             break
     return model
 
 
 def _start(
-    x: Tensor, observed: Tensor, weight: Tensor, block_of: Tensor, k: int, noise_floor: float
+    x: Tensor,
+    observed: Tensor,
+    weight: Tensor,
+    block_of: Tensor,
+    k: int,
+    n_private: int,
+    noise_floor: float,
 ) -> BlockLinearVAE:
-    """Leading eigenvectors of the pairwise-complete covariance, known for certain."""
+    """Leading eigenvectors of the pairwise-complete covariance, known for certain.
+
+    Private dimensions start at those of what is then left of their block.
+    """
     root = weight.sqrt().unsqueeze(1)
     mask = observed.to(x) * root
     count = (mask.mT @ mask).clamp(min=1e-12)
     mean = (x * mask * root).sum(0) / count.diagonal()
     centred = (x - mean) * mask
     covariance = centred.mT @ centred / count.clamp(min=1.0)
-    values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
-    loadings = vectors.flip(1)[:, :k] * (0.7 * values.flip(0)[:k].clamp(min=1e-2)).sqrt()
+    loadings = _leading(covariance, k)
     n_blocks = int(block_of.max()) + 1
+    left = covariance - loadings @ loadings.mT
+    for b in range(n_blocks if n_private else 0):
+        mine = block_of == b
+        own = x.new_zeros(len(mine), n_private)
+        own[mine] = _leading(left[mine][:, mine], n_private)
+        loadings = torch.cat([loadings, own], dim=1)
+    k = loadings.shape[1]
     noise = (0.5 * covariance.diagonal()).clamp(min=noise_floor)
     return BlockLinearVAE(
         LinearVAE(loadings, mean, noise),
@@ -201,8 +275,20 @@ def _start(
     )
 
 
+def _leading(covariance: Tensor, k: int) -> Tensor:
+    """Loadings on the k leading eigenvectors, zeros where there are fewer, shape (d, k)."""
+    values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
+    loadings = vectors.flip(1)[:, :k] * (0.7 * values.flip(0)[:k].clamp(min=1e-2)).sqrt()
+    return torch.nn.functional.pad(loadings, (0, k - loadings.shape[1]))
+
+
 def _update(
-    model: BlockLinearVAE, x: Tensor, observed: Tensor, weight: Tensor, noise_floor: float
+    model: BlockLinearVAE,
+    x: Tensor,
+    observed: Tensor,
+    weight: Tensor,
+    noise_floor: float,
+    allowed: Tensor,
 ) -> BlockLinearVAE:
     """One round: latents of every row, then loadings, noise and relevance of every block."""
     point, k = model.point, model.point.n_components
@@ -236,9 +322,9 @@ def _update(
         noise[columns] = (left / a.sum()).clamp(min=noise_floor)
         size = (solution[:k].square() / noise[columns]).sum(1)
         size = size + len(columns) * uncertainty[b].diagonal()[:k]
-        relevance[b] = len(columns) / size
+        relevance[b] = (len(columns) / size).where(allowed[b], NOTHING)
     point = LinearVAE(loadings[:, :k], loadings[:, k], noise, point.n_iter + 1)
-    return BlockLinearVAE(point, uncertainty, model.block_of, relevance)
+    return replace(model, point=point, uncertainty=uncertainty, relevance=relevance)
 
 
 def _expect(
@@ -259,7 +345,7 @@ def _expect(
     first = x.new_ones(len(x), k + 1)
     second = x.new_zeros(model.n_blocks, k * k)
     spread = torch.zeros_like(loadings)
-    for part in model._parts(x, observed):
+    for part in model.parts(x, observed):
         first[part.rows, :k] = part.mean
         total = torch.zeros_like(part.covariance[:, 0, 0])
         total.index_add_(0, part.which, weight[part.rows])

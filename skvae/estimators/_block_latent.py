@@ -1,0 +1,117 @@
+"""What a fitted VAE of blocks says about encoded rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.estimators._latent import LatentModel, Rows
+from skvae.inference import noise_block
+from skvae.inference.session import torch_defaults
+from skvae.models.clusters import ClusteredBlocks
+from skvae.models.multimodal import BlockVAE
+
+# Entries of matrices that one part of the rows may need.
+ENTRIES_AT_ONCE = 10_000_000
+# Samples of z behind an expected value, where the decoder is not linear.
+MEAN_SAMPLES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class BlockLatentModel(LatentModel):
+    """One fitted VAE of blocks over a scaled table.
+
+    Attributes
+    ----------
+    clusters : ClusteredBlocks
+        Its linear start and prior, in double precision.
+    """
+
+    model: BlockVAE
+    clusters: ClusteredBlocks
+
+    @torch_defaults()
+    def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
+        """As of `LatentModel.log_prob`; exact where the model is linear and Gaussian."""
+        if not self.model.exact or method != "importance":
+            return LatentModel.log_prob(self._scorer, rows, method, n_samples)
+        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        parts = [
+            self.clusters.log_prob(part.features.double(), part.masks[1][0])
+            for part in self.table(rows).chunks(self.rows_at_once)
+        ]
+        scores = torch.cat(parts).numpy() + jacobian
+        return np.where(rows.observed.any(axis=1), scores, 0.0)
+
+    @torch_defaults()
+    def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means and standard deviations, both float64 of shape (n, k)."""
+        parts = [
+            self.posterior(part).moments(None)
+            for part in self.table(rows).chunks(self.rows_at_once)
+        ]
+        means, deviations = (torch.cat(each, dim=1)[0] for each in zip(*parts, strict=True))
+        return means.double().numpy(), deviations.double().numpy()
+
+    @torch_defaults()
+    def expect(self, rows: Rows) -> np.ndarray:
+        """Expected numbers and most probable codes of all columns, shape (n, p)."""
+        likelihoods, free = self.model.likelihoods, self._free
+        parts = []
+        for posterior, noise in self._posteriors(rows, MEAN_SAMPLES):
+            if self.model.exact:
+                driven = self.model.decode(posterior.centre)
+                parts.append(likelihoods.mean(driven, free)[0])
+                continue
+            driven = self.model.decode(posterior.rsample(noise)[0])
+            statistics = likelihoods.statistics(driven, free.unsqueeze(1)).mean(2)
+            parts.append(likelihoods.point(statistics)[0])
+        return self._raw(torch.cat(parts))
+
+    @torch_defaults()
+    def draw(self, rows: Rows, n_draws: int, seed: int) -> np.ndarray:
+        """Draws of whole rows from ``q(z | x_o) p(x | z)``, shape (n_draws, n, p)."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = []
+        for posterior, _ in self._posteriors(rows, 1):
+            for _ in range(n_draws):
+                driven = self.model.decode(posterior.sample(generator))
+                drawn.append(self.model.likelihoods.sample(driven, self._free, generator)[0])
+        parts = [torch.cat(drawn[i::n_draws]) for i in range(n_draws)]
+        return self._raw(torch.stack(parts))
+
+    def _posteriors(self, rows: Rows, n_samples: int) -> Iterator[tuple]:
+        noise = noise_block(n_samples, self.model.n_components, self.seed)
+        at_once = max(1, min(self.rows_at_once, self._rows_at_once(n_samples)))
+        for part in self.table(rows).chunks(at_once):
+            yield self.posterior(part), noise
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that may each have a covariance of their own."""
+        return max(16, ENTRIES_AT_ONCE // self.model.n_components**2)
+
+    @property
+    def _scorer(self) -> LatentModel:
+        """A proposal for the model at the mean of its loadings: their doubt is no part of it."""
+        model = copy.deepcopy(self.model)
+        model.doubt.zero_()
+        model.doubt_shift.zero_()
+        model.block_weights.fill_(1.0)
+        model.temperature, model.fusion = 1.0, "poe"
+        model.forget()
+        return LatentModel(model, self.scaler, self.seed)
+
+    def shown(self, rows: Rows, columns: np.ndarray) -> Rows:
+        """The rows with these columns alone, bool (p,)."""
+        return replace(rows, observed=rows.observed & columns)
+
+    @torch_defaults()
+    def expert_precisions(self) -> Tensor:
+        """What every whole block knows about each latent: information (n_blocks, k)."""
+        return self.model.scale.square().double()
