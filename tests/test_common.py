@@ -8,6 +8,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvae import (
+    MultimodalVAE,
     SemiSupervisedVAEClassifier,
     VAEImputer,
     VAEOutlierDetector,
@@ -31,6 +32,9 @@ ESTIMATORS = [
     SemiSupervisedVAEClassifier("m1+m2", hidden_layer_sizes=(8,), max_iter=20),
     SemiSupervisedVAEClassifier("skip_auxiliary", hidden_layer_sizes=(8,), max_iter=20),
     SemiSupervisedVAEClassifier("m1", hidden_layer_sizes=()),
+    MultimodalVAE(),
+    MultimodalVAE({"first": slice(0, 1), "rest": slice(1, None)}, max_iter=20),
+    MultimodalVAE(hidden_layer_sizes=()),
 ]
 
 
@@ -57,6 +61,9 @@ SCORE_IS_A_PARAMETER = "`score` names a statistic: it is no method. `Ensemble` p
 # Class name -> {name of the check: why it cannot pass}.
 EXPECTED_FAILURES = {
     "VAETransformer": {
+        "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
+    },
+    "MultimodalVAE": {
         "check_sample_weight_equivalence_on_dense_data": RANDOM_ROWS,
     },
     "Ensemble": {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 
 from skvae.tabular import TableCodec
 from skvae.tabular.table import as_table
@@ -148,7 +149,10 @@ def _positions(name: Any, chosen: Any, table: list[Hashable]) -> np.ndarray:
             )
         places = np.array([known[column] for column in listed], dtype=int)
     if not places.size:
-        raise ValueError(f"modalities: block {name!r} has no columns. Leave it out, or fill it.")
+        raise ValueError(
+            f"modalities: block {name!r} has no columns of X, which has n_features={len(table)}. "
+            "Leave the block out, or name its columns."
+        )
     if len(set(places.tolist())) < len(places):
         raise ValueError(f"modalities: block {name!r} names a column twice.")
     return places
@@ -251,6 +255,11 @@ def _frame(name: Any, block: Any) -> pd.DataFrame:
     except (ValueError, TypeError) as error:
         raise type(error)(f"Block {name!r}: {error}") from error
     return table.data if table.is_frame else pd.DataFrame(table.data)
+
+
+def is_blocks(X: Any) -> bool:
+    """Whether X is a mapping of blocks; some sparse matrices are mappings too."""
+    return isinstance(X, Mapping) and not issparse(X)
 
 
 def warn_of_empty_rows(present: np.ndarray) -> None:

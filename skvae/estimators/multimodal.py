@@ -18,7 +18,7 @@ from skvae.estimators._block_latent import BlockLatentModel
 from skvae.estimators._density import warn_recovered
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import LatentTable, check_positive
-from skvae.estimators._modalities import BlockTables, Modalities, warn_of_empty_rows
+from skvae.estimators._modalities import BlockTables, Modalities, is_blocks, warn_of_empty_rows
 from skvae.inference.session import torch_defaults
 from skvae.models.fusion import MOST_MIXED_BLOCKS
 from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
@@ -234,12 +234,18 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
             modelled; the message names the block or the column, and the remedy.
         """
         columns, self._tables = self.modalities, None
-        if isinstance(X, Mapping):
+        if is_blocks(X):
             if columns is not None:
                 raise ValueError("Give either modalities or X as a mapping of blocks, not both.")
             self._tables = BlockTables(X)
             X, columns = self._tables.join(X), self._tables.columns
         X, weight = self._fit_codec(X, sample_weight, fills=False)
+        if not self._codec.modelled.size:
+            names = [column.name for column in self._codec.columns]
+            raise ValueError(
+                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
+                "nothing to embed; give rows that differ."
+            )
         self._modalities = Modalities(columns, self._codec)
         n_blocks = len(self._modalities.names)
         if self.fusion == "mopoe" and n_blocks > MOST_MIXED_BLOCKS:
@@ -254,12 +260,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
     def _fit_model(self, X: Any, weight: np.ndarray) -> None:
         rows = Rows(*self._codec.encode(X))
         encoded = self._tensors(rows.values, rows.observed, weight)
-        if encoded is None:
-            names = [column.name for column in self._codec.columns]
-            raise ValueError(
-                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
-                "nothing to embed; give rows that differ."
-            )
+        assert encoded is not None  # some column varies
         tensors, scaler = encoded
         modalities = self._modalities
         warn_of_empty_rows(modalities.present(rows.observed))
@@ -469,7 +470,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
 
     def _joined(self, X: Any) -> Any:
         """One table of blocks given as a mapping."""
-        if not isinstance(X, Mapping):
+        if not is_blocks(X):
             return X
         check_is_fitted(self)
         if self._tables is not None:
@@ -501,8 +502,8 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
 
     def _block(self, values: np.ndarray, targets: list[int], X: Any) -> Any:
         """The columns of blocks, of encoded rows, in their own order."""
-        like = None if isinstance(X, Mapping) else X
-        index = self._joined(X).index if isinstance(X, Mapping) else None
+        like = None if is_blocks(X) else X
+        index = self._joined(X).index if is_blocks(X) else None
         table = self._codec.decode_all(values, index=index, like=like)
         if self._tables is not None:
             blocks = self._tables.split(table)
@@ -515,5 +516,5 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
     def _decode(self, values: np.ndarray, given: Any, like: Any = None) -> Any:
         if self._tables is None:
             return super()._decode(values, given, like=like)
-        index = self._joined(like).index if isinstance(like, Mapping) else None
+        index = self._joined(like).index if is_blocks(like) else None
         return self._tables.split(self._codec.decode_all(values, index=index))

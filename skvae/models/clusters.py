@@ -10,6 +10,7 @@ left alone.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -135,7 +136,9 @@ def fit_clusters(
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
     k = blocks.point.n_components
     kept = torch.ones(k, dtype=torch.bool) if shared is None else shared
-    first = _first_clusters(blocks, x, observed, n_clusters, seed)
+    points = _points(blocks, x, observed)
+    n_clusters = min(n_clusters, len(points.unique(dim=0)))
+    first = _first_clusters(points, n_clusters, seed)
     state = _State(
         x.new_zeros(n_clusters, k), torch.eye(k).to(x), torch.eye(k).to(x), x.new_zeros(n_clusters)
     )
@@ -169,25 +172,29 @@ class _State:
         return _State(self.centres.where(kept, 0.0), within, between, self.log_weights)
 
 
-def _first_clusters(
-    blocks: BlockLinearVAE, x: Tensor, observed: Tensor, n_clusters: int, seed: int
-) -> Tensor:
-    """Hard responsibilities by k-means (n, n_clusters), in coordinates where distances are those
-    between the rows' expected columns."""
+def _points(blocks: BlockLinearVAE, x: Tensor, observed: Tensor) -> Tensor:
+    """Rows in coordinates where distances are those between their expected columns, (n, k)."""
     loadings = blocks.point.loadings
     gram = loadings.mT @ loadings
-    root = torch.linalg.cholesky(gram + JITTER * gram.diagonal().mean() * torch.eye(len(gram)))
-    points = (blocks.moments(x, observed)[0] @ root).numpy()
-    best, found = math.inf, None
+    jitter = JITTER * gram.diagonal().mean().clamp(min=JITTER)
+    root = torch.linalg.cholesky(gram + jitter * torch.eye(len(gram)).to(gram))
+    return blocks.moments(x, observed)[0] @ root
+
+
+def _first_clusters(points: Tensor, n_clusters: int, seed: int) -> Tensor:
+    """Hard responsibilities by k-means, (n, n_clusters)."""
+    best, found, numbers = math.inf, None, points.numpy()
     for start in range(N_STARTS):
-        centres, label = kmeans2(
-            points, n_clusters, iter=MEANS_ROUNDS, minit="++", rng=seed + start, missing="warn"
-        )
-        loss = float(((points - centres[label]) ** 2).sum())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty cluster stays where it is
+            centres, label = kmeans2(
+                numbers, n_clusters, iter=MEANS_ROUNDS, minit="++", rng=seed + start
+            )
+        loss = float(((numbers - centres[label]) ** 2).sum())
         if loss < best:
             best, found = loss, label
     one_hot = torch.nn.functional.one_hot(torch.as_tensor(found).long(), n_clusters)
-    return one_hot.to(x)
+    return one_hot.to(points)
 
 
 def _update(

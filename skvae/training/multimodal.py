@@ -121,6 +121,7 @@ class MultimodalFitter:
                 )
             model = self._model(clusters, ())
         report.n_components = model.n_components
+        report.n_clusters = clusters.n_clusters
         report.n_linear_iter = clusters.blocks.point.n_iter
         model.eval().requires_grad_(False)
         return model, clusters, report
@@ -203,7 +204,7 @@ class MultimodalFitter:
             if float((gain * self.data.weight[held_out]).sum()) <= 0:
                 return single
             self.report.temperature = self._temperature(clusters, held_out)
-        self.report.n_clusters = n_clusters
+        self.report.n_clusters = clusters.n_clusters
         return clusters
 
     def _fit_clusters(

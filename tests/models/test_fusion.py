@@ -1,0 +1,76 @@
+"""Products of experts match their formula, mixtures of them are densities."""
+
+import pytest
+import torch
+
+from skvae.distributions.natural import NaturalGaussian
+from skvae.models.fusion import FusedPosterior, Patterns, product, view_weights, views
+
+K, N_CLUSTERS = 2, 3
+
+
+def posterior(n=4, temperature=1.0, n_views=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.randn(2, K, K, generator=generator)
+    within = 1.5 * torch.eye(K)
+    centres = torch.randn(N_CLUSTERS, K, generator=generator)
+    patterns = Patterns.from_precision(root @ root.mT + within, centres, within)
+    which = torch.arange(n) % 2
+    log_weights = torch.tensor([0.2, 0.3, 0.5]).log()
+    own = log_weights - 0.5 * (centres @ within * centres).sum(1)
+    shifts = torch.randn(n_views, n, K, generator=generator)
+    parts = tuple(product(shift, which, patterns, own, temperature) for shift in shifts)
+    weights = torch.full((n, n_views), 1 / n_views)
+    return FusedPosterior(parts, weights), (root @ root.mT, within, centres, log_weights, shifts)
+
+
+def test_clusters_multiply_with_experts():
+    fused, (precision, within, centres, log_weights, shifts) = posterior()
+    for row, which in enumerate([0, 1, 0, 1]):
+        expert = NaturalGaussian(precision[which], shifts[0, row])
+        z = torch.randn(6, K, generator=torch.Generator().manual_seed(row))
+        # Up to a constant: the expert times the prior's mixture.
+        log_expert = z @ expert.shift - 0.5 * (z @ expert.precision * z).sum(1)
+        away = z.unsqueeze(1) - centres
+        log_prior = (log_weights - 0.5 * (away @ within * away).sum(-1)).logsumexp(-1)
+        gap = fused.log_prob_at(z.expand(1, 4, -1, -1))[0, row] - log_expert - log_prior
+        assert torch.allclose(gap, gap[:1].expand(6), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_views", [1, 3])
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_density_integrates_to_one(n_views, temperature):
+    fused, _ = posterior(temperature=temperature, n_views=n_views)
+    line = torch.linspace(-12, 12, 401)
+    grid = torch.cartesian_prod(line, line)
+    density = fused.log_prob_at(grid.expand(1, 4, -1, -1))[0].double().exp()
+    total = density.sum(1) * float(line[1] - line[0]) ** 2
+    assert torch.allclose(total, torch.ones(4, dtype=total.dtype), atol=1e-3)
+
+
+@pytest.mark.parametrize("n_views", [1, 3])
+def test_samples_have_the_moments(n_views):
+    fused, _ = posterior(n_views=n_views)
+    mean, deviation = fused.moments(None)
+    noise = torch.randn(40_000, K, generator=torch.Generator().manual_seed(3))
+    z, log_q = fused.rsample(noise)
+    assert torch.allclose(z.mean(2), mean, atol=0.03)
+    assert torch.allclose(z.std(2), deviation, rtol=0.03)
+    assert torch.allclose(log_q, fused.log_prob_at(z))
+    assert fused.sample(torch.Generator().manual_seed(0)).shape == (1, 4, K)
+
+
+def test_views_are_those_of_the_papers():
+    assert views(3, "poe").tolist() == [[True, True, True]]
+    assert views(3, "moe").sum(1).tolist() == [1, 1, 1]
+    assert len(views(3, "mopoe")) == 7
+
+
+def test_views_without_their_blocks_have_no_weight():
+    present = torch.tensor([[True, False, True], [False, False, False]])
+    each = views(3, "mopoe")
+    weights = view_weights(each, present)
+    assert torch.allclose(weights.sum(1), torch.ones(2))
+    used = each[weights[0] > 0]
+    assert not used[:, 1].any()
+    assert len(used) == 3
