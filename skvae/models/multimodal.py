@@ -96,6 +96,8 @@ class BlockVAE(VAE):
     block_weights: Tensor
     scale: Tensor
     prior: Any
+    _places: dict[bytes, int]
+    _kept: Patterns | None
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class BlockVAE(VAE):
     ) -> None:
         blocks = clusters.blocks
         self.sizes = [int((blocks.block_of == b).sum()) for b in range(blocks.n_blocks)]
-        self.block_inputs = list(inputs)
+        self.block_inputs: Any = list(inputs)  # read while the networks are made
         point = blocks.point
         linear = LinearVAE(point.loadings.float(), point.mean.float(), point.noise_variance.float())
         super().__init__(
@@ -238,5 +240,5 @@ class BlockVAE(VAE):
 
     def forget(self) -> None:
         """Drop what is kept of patterns; needed when buffers were changed."""
-        self._places: dict[bytes, int] = {}
-        self._kept: Patterns | None = None
+        self._places = {}
+        self._kept = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -292,8 +293,9 @@ class MultimodalFitter:
         )
         columns = settings.block_weights.float()[self.block_of]
         weights = torch.empty(len(data.specs)).index_copy_(0, data.feature_columns, columns)
-        bound = MatchedBound(settings.n_importance_samples, settings.beta, weights, settings.fusion)
-        validate = None
+        # The loop knows VAEs; these two know a VAE of blocks.
+        bound: Any = MatchedBound(settings.n_importance_samples, settings.beta, weights, settings.fusion)
+        validate: Any = None
         if len(held_out):
             part = Batch(
                 data.features[held_out],
@@ -312,7 +314,7 @@ class MultimodalFitter:
             tol=settings.tol,
             verbose=settings.verbose,
         )
-        before = None if validate is None else float(validate(model))
+        before = 0.0 if validate is None else float(validate(model))
         self.report.history = train(model, table, bound, validate, loop, self.generator)
         return validate is None or float(validate(model)) > before + settings.tol
 
