@@ -294,7 +294,9 @@ class MultimodalFitter:
         columns = settings.block_weights.float()[self.block_of]
         weights = torch.empty(len(data.specs)).index_copy_(0, data.feature_columns, columns)
         # The loop knows VAEs; these two know a VAE of blocks.
-        bound: Any = MatchedBound(settings.n_importance_samples, settings.beta, weights, settings.fusion)
+        bound: Any = MatchedBound(
+            settings.n_importance_samples, settings.beta, weights, settings.fusion
+        )
         validate: Any = None
         if len(held_out):
             part = Batch(
