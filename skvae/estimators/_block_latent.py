@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import noise_block
 from skvae.inference.session import torch_defaults
 from skvae.models.clusters import ClusteredBlocks
+from skvae.models.fusion import FusedPosterior
 from skvae.models.multimodal import BlockVAE
 
 # Entries of matrices that one part of the rows may need.
@@ -61,16 +60,18 @@ class BlockLatentModel(LatentModel):
     @torch_defaults()
     def expect(self, rows: Rows) -> np.ndarray:
         """Expected numbers and most probable codes of all columns, shape (n, p)."""
-        likelihoods, free = self.model.likelihoods, self._free
+        model, free = self.model, self._free
+        n_samples = 1 if model.exact else MEAN_SAMPLES
+        noise = noise_block(n_samples, model.n_components, self.seed)
         parts = []
-        for posterior, noise in self._posteriors(rows, MEAN_SAMPLES):
-            if self.model.exact:
-                driven = self.model.decode(posterior.centre)
-                parts.append(likelihoods.mean(driven, free)[0])
+        for posterior in self._posteriors(rows, n_samples):
+            if model.exact:  # the mean of a linear function is the function of the mean
+                driven = model.decode(posterior.centre)
+                parts.append(model.likelihoods.mean(driven, free)[0])
                 continue
-            driven = self.model.decode(posterior.rsample(noise)[0])
-            statistics = likelihoods.statistics(driven, free.unsqueeze(1)).mean(2)
-            parts.append(likelihoods.point(statistics)[0])
+            driven = model.decode(posterior.rsample(noise)[0])
+            statistics = model.likelihoods.statistics(driven, free.unsqueeze(1)).mean(2)
+            parts.append(model.likelihoods.point(statistics)[0])
         return self._raw(torch.cat(parts))
 
     @torch_defaults()
@@ -78,18 +79,16 @@ class BlockLatentModel(LatentModel):
         """Draws of whole rows from ``q(z | x_o) p(x | z)``, shape (n_draws, n, p)."""
         generator = torch.Generator().manual_seed(seed)
         drawn = []
-        for posterior, _ in self._posteriors(rows, 1):
-            for _ in range(n_draws):
-                driven = self.model.decode(posterior.sample(generator))
-                drawn.append(self.model.likelihoods.sample(driven, self._free, generator)[0])
-        parts = [torch.cat(drawn[i::n_draws]) for i in range(n_draws)]
-        return self._raw(torch.stack(parts))
+        for posterior in self._posteriors(rows, 1):
+            z = [posterior.sample(generator) for _ in range(n_draws)]
+            driven = self.model.decode(torch.cat(z).transpose(0, 1)[None])[0].transpose(0, 1)
+            drawn.append(self.model.likelihoods.sample(driven, self._free, generator))
+        return self._raw(torch.cat(drawn, dim=1))
 
-    def _posteriors(self, rows: Rows, n_samples: int) -> Iterator[tuple]:
-        noise = noise_block(n_samples, self.model.n_components, self.seed)
+    def _posteriors(self, rows: Rows, n_samples: int) -> Iterator[FusedPosterior]:
         at_once = max(1, min(self.rows_at_once, self._rows_at_once(n_samples)))
         for part in self.table(rows).chunks(at_once):
-            yield self.posterior(part), noise
+            yield self.posterior(part)
 
     @property
     def rows_at_once(self) -> int:
@@ -98,20 +97,9 @@ class BlockLatentModel(LatentModel):
 
     @property
     def _scorer(self) -> LatentModel:
-        """A proposal for the model at the mean of its loadings: their doubt is no part of it."""
-        model = copy.deepcopy(self.model)
-        model.doubt.zero_()
-        model.doubt_shift.zero_()
-        model.block_weights.fill_(1.0)
-        model.temperature, model.fusion = 1.0, "poe"
-        model.forget()
-        return LatentModel(model, self.scaler, self.seed)
+        return LatentModel(self.model.at_mean_loadings(), self.scaler, self.seed)
 
-    def shown(self, rows: Rows, columns: np.ndarray) -> Rows:
-        """The rows with these columns alone, bool (p,)."""
-        return replace(rows, observed=rows.observed & columns)
-
-    @torch_defaults()
-    def expert_precisions(self) -> Tensor:
-        """What every whole block knows about each latent: information (n_blocks, k)."""
-        return self.model.scale.square().double()
+    @property
+    def expert_precisions(self) -> np.ndarray:
+        """What every whole block knows about each latent, (n_blocks, k)."""
+        return self.model.scale.square().double().numpy()

@@ -23,6 +23,7 @@ from skvae.estimators._class_probabilities import (
 from skvae.estimators._density import DensityEstimator, warn_recovered
 from skvae.estimators._labels import label_folds
 from skvae.estimators._latent import LatentModel, Rows
+from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._representation import ColumnVectors, LatentVectors
 from skvae.estimators._students import teach
 from skvae.estimators._training_rows import (
@@ -52,8 +53,6 @@ MOST_LATENTS, WIDEST, LATENT_BATCH, N_SIBLINGS = 24, 480, 256, 2
 LATENT_BETA = 0.5
 # Of classifier and class-conditional model, and how many rows and labels add one.
 LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
-# Training rows that M1 draws around.
-AGGREGATED_ROWS = 10_000
 # Latent dimensions of the second model, on top of M1's latents, at most.
 MOST_UPPER_COMPONENTS = 10
 
@@ -126,11 +125,7 @@ class FittedClassifier(DensityEstimator):
         """M1: it fills holes, gives latents, and is a density of its own."""
         encoded = self._tensors(rows.values, rows.observed, weight)
         if encoded is None:
-            names = [column.name for column in self._codec.columns]
-            raise ValueError(
-                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
-                "nothing to tell classes by; give rows that differ."
-            )
+            self._refuse_constant_table(len(weight), "tell classes by")
         data, scaler = encoded
         self._check_width(self.n_components, data.features.shape[1])
         seed = int(random.randint(2**31 - 1))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae.estimators._base import BaseVAE
 from skvae.training.density import DensityReport, DensitySettings
 
+Settings = TypeVar("Settings", bound=DensitySettings)
+
 
 class DensityEstimator(BaseVAE):
     """From the parameters of an estimator to a fit, and from its report to fitted attributes."""
 
     def _density_settings(
-        self, hidden: tuple[int, ...], steps: int, **special: Any
-    ) -> DensitySettings:
+        self,
+        hidden: tuple[int, ...],
+        steps: int,
+        kind: type[Settings] = DensitySettings,
+        **special: Any,
+    ) -> Settings:
         """What the fitter needs; `special` is what an estimator has or does on its own."""
-        return DensitySettings(
+        return kind(
             **{
                 "n_components": self.n_components,
                 "hidden_layer_sizes": hidden,
@@ -50,10 +56,20 @@ class DensityEstimator(BaseVAE):
                 "columns of X have (one per number, one per level of a category). Lower it."
             )
 
+    def _refuse_constant_table(self, n_rows: int, purpose: str) -> NoReturn:
+        names = [column.name for column in self._codec.columns]
+        raise ValueError(
+            f"No column of X varies over its n_samples={n_rows}: {names}. There is nothing to "
+            f"{purpose}; give rows that differ."
+        )
+
     def _publish_density(self, report: DensityReport) -> None:
-        history = report.history
         self.n_components_ = report.n_components
         self.component_scores_ = report.component_scores
+        self._publish_history(report)
+
+    def _publish_history(self, report: DensityReport) -> None:
+        history = report.history
         self.loss_curve_ = history.loss
         self.validation_scores_ = [scores[0] for scores in history.scores]
         self.n_iter_ = history.n_iter or max(report.n_linear_iter, 1)

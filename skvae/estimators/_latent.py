@@ -49,6 +49,10 @@ class Rows:
     context: Tensor | None = None
     given: np.ndarray | None = None
 
+    def only(self, columns: np.ndarray) -> Rows:
+        """The rows with nothing but these columns observed, bool (p,)."""
+        return replace(self, observed=self.observed & columns)
+
     def take(self, some: slice | np.ndarray) -> Rows:
         """Some of the rows."""
         return Rows(

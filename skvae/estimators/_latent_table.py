@@ -17,6 +17,9 @@ from skvae.inference import Table
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column
 
+# Training rows that are kept, for draws from the average of their posteriors.
+AGGREGATED_ROWS = 10_000
+
 
 class LatentTable(DensityEstimator):
     """What a fitted `LatentModel` offers, in the user's tables."""
@@ -177,10 +180,12 @@ class LatentTable(DensityEstimator):
         ndarray of float64, shape (n_samples,)
             In nats.
         """
+        return self._log_prob(self._rows(X), method, n_samples)
+
+    def _log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         if method not in ("importance", "prior", "elbo"):
             raise ValueError(f"method must be 'importance', 'prior' or 'elbo', got {method!r}.")
         check_positive(n_samples, "n_samples")
-        rows = self._rows(X)
         return self._latent.log_prob(rows, method, int(n_samples))
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -9,25 +9,23 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._block_latent import BlockLatentModel
-from skvae.estimators._density import warn_recovered
+from skvae.estimators._block_table import BlockTable
 from skvae.estimators._latent import Rows
-from skvae.estimators._latent_table import LatentTable, check_positive
+from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._modalities import BlockTables, Modalities, is_blocks, warn_of_empty_rows
 from skvae.inference.session import torch_defaults
 from skvae.models.fusion import MOST_MIXED_BLOCKS
 from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
 
-# Training rows that are kept, for draws from the average of their posteriors.
-AGGREGATED_ROWS = 10_000
+# A cluster of the prior for so many rows, at most so many.
+ROWS_PER_CLUSTER, MOST_CLUSTERS = 8, 128
 
 
-class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTable):
+class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTable):
     """One latent space for several blocks of columns, any of which a row may lack.
 
     Assays, questionnaires, sensors, embeddings of texts: blocks of columns for the same rows, and
@@ -153,7 +151,6 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
         "n_prior_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "alpha": BaseVAE._parameter_constraints["alpha"][2:],
     }
-    _latent: BlockLatentModel
 
     def __init__(
         self,
@@ -241,11 +238,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
             X, columns = self._tables.join(X), self._tables.columns
         X, weight = self._fit_codec(X, sample_weight, fills=False)
         if not self._codec.modelled.size:
-            names = [column.name for column in self._codec.columns]
-            raise ValueError(
-                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
-                "nothing to embed; give rows that differ."
-            )
+            self._refuse_constant_table(len(weight), "embed")
         self._modalities = Modalities(columns, self._codec)
         n_blocks = len(self._modalities.names)
         if self.fusion == "mopoe" and n_blocks > MOST_MIXED_BLOCKS:
@@ -264,12 +257,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
         tensors, scaler = encoded
         modalities = self._modalities
         warn_of_empty_rows(modalities.present(rows.observed))
-        n_features = tensors.features.shape[1]
-        if isinstance(self.n_components, Integral) and self.n_components > n_features:
-            raise ValueError(
-                f"n_components={self.n_components} is more than the {n_features} features that the "
-                "columns of X have (one per number, one per level of a category). Lower it."
-            )
+        self._check_width(self.n_components, tensors.features.shape[1])
         seed = self._seed()
         block_of = torch.from_numpy(modalities.block_of)[tensors.feature_columns]
         settings = self._multimodal_settings(modalities.weights(self.modality_weights), len(weight))
@@ -285,41 +273,8 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
         self.n_components_ = self._n_features_out = report.n_components - n_private
         self.n_prior_components_ = report.n_clusters
         self.uses_networks_ = report.networks
-        precisions = self._latent.expert_precisions().numpy()
-        self.expert_precisions_ = precisions[:, : self.n_components_]
-        self.loss_curve_ = report.history.loss
-        self.validation_scores_ = [scores[0] for scores in report.history.scores]
-        self.n_iter_ = report.history.n_iter or max(report.n_linear_iter, 1)
-        if report.history.recovered:
-            warn_recovered(self.n_iter_)
-
-    def _chosen_likelihoods(self) -> dict[str, str]:
-        return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
-
-    def _multimodal_settings(self, weights: np.ndarray, n_rows: int) -> MultimodalSettings:
-        steps = int(np.clip(n_rows, 100, 3000)) if self.max_iter == "auto" else int(self.max_iter)
-        return MultimodalSettings(
-            n_components=self.n_components,
-            n_private_components=int(self.n_private_components),
-            fusion=self.fusion,
-            prior=self.prior,
-            n_clusters=self.n_prior_components,
-            block_weights=torch.from_numpy(weights),
-            hidden_layer_sizes=hidden_sizes(self.hidden_layer_sizes, n_rows),
-            n_importance_samples=int(self.n_importance_samples),
-            beta=float(self.beta),
-            weight_decay=float(self.alpha),
-            max_iter=steps,
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate_init),
-            early_stopping=bool(self.early_stopping),
-            validation_fraction=float(self.validation_fraction),
-            n_iter_no_change=int(self.n_iter_no_change),
-            tol=float(self.tol),
-            verbose=bool(self.verbose),
-        )
-
-    # Latents --------------------------------------------------------------------------------
+        self.expert_precisions_ = self._latent.expert_precisions[:, : self.n_components_]
+        self._publish_history(report)
 
     def transform(self, X: Any) -> np.ndarray:
         """Means of ``q(z | x_o)``, from whatever blocks a row has.
@@ -335,186 +290,20 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentTab
         """
         return self.posterior(X)[0]
 
-    def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of ``q(z | x_o)``, wider where blocks are absent.
+    def _chosen_likelihoods(self) -> dict[str, str]:
+        return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
 
-        Parameters
-        ----------
-        X : DataFrame, array-like of shape (n_samples, n_features), or dict of blocks
-
-        Returns
-        -------
-        mean, std : ndarray of float64, shape (n_samples, n_components)
-        """
-        mean, deviation = super().posterior(X)
-        return mean[:, : self.n_components_], deviation[:, : self.n_components_]
-
-    def inverse_transform(self, Z: Any) -> Any:
-        """The table that latents stand for; private latents are at their prior's mean.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_components)
-
-        Returns
-        -------
-        DataFrame, ndarray of shape (n_samples, n_columns), or dict of blocks
-            As given to fit, with its names and dtypes.
-        """
-        Z = self._check_latents(Z, "Z")
-        n_private = self._latent.model.n_components - Z.shape[1]
-        return self._decode(self._latent.decode(np.pad(Z, ((0, 0), (0, n_private)))), None)
-
-    # Blocks from blocks ---------------------------------------------------------------------
-
-    def predict(self, X: Any, target: Any = None) -> Any:
-        """Blocks from the other blocks.
-
-        Parameters
-        ----------
-        X : DataFrame, array-like of shape (n_samples, n_features), or dict of blocks
-            What it holds of the target is not looked at.
-        target : str, list of them, or None, default=None
-            Blocks to predict; None fills whatever is absent in X.
-
-        Returns
-        -------
-        DataFrame or ndarray
-            Columns of the target, or of the whole table for None (a dict of blocks where one was
-            fitted): expected numbers and most probable categories, with the dtypes seen at fit.
-        """
-        if target is None:
-            rows = self._rows(X)
-            expected = self._latent.expect(rows)
-            return self._decode(np.where(rows.observed, rows.values, expected), None, like=X)
-        targets, rows = self._conditioned(X, target, None)
-        return self._block(self._latent.expect(rows), targets, X)
-
-    def sample_conditional(
-        self,
-        X: Any,
-        target: Any,
-        n_draws: int = 1,
-        *,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> list[Any]:
-        """Draws of blocks given the other blocks.
-
-        Parameters
-        ----------
-        X : DataFrame, array-like of shape (n_samples, n_features), or dict of blocks
-        target : str or list of them
-        n_draws : int, default=1
-        random_state : int, RandomState instance or None, default=None
-
-        Returns
-        -------
-        list of DataFrame or ndarray
-            One table of the target's columns for each draw.
-        """
-        check_positive(n_draws, "n_draws")
-        targets, rows = self._conditioned(X, target, None)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        drawn = self._latent.draw(rows, int(n_draws), seed)
-        return [self._block(values, targets, X) for values in drawn]
-
-    def score_samples(
-        self,
-        X: Any,
-        *,
-        target: Any = None,
-        given: Any = None,
-        method: str = "importance",
-        n_samples: int = 256,
-    ) -> np.ndarray:
-        """Log-density of what rows show, or of some blocks given others.
-
-        Parameters
-        ----------
-        X : DataFrame, array-like of shape (n_samples, n_features), or dict of blocks
-        target : str, list of them, or None, default=None
-            ``log p(target | given)`` instead of the joint density of all that is there.
-        given : str, list of them, or None, default=None
-            With a target: blocks to condition on, by default all others.
-        method : {"importance", "prior", "elbo"}, default="importance"
-            As of `VAETransformer.score_samples`; exact, whatever `n_samples`, for "importance"
-            of a model without networks whose columns are all Gaussian.
-        n_samples : int, default=256
-            Of ``z`` for each row.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            In nats and the units of the columns. A row without anything of the target scores 0.
-        """
-        if target is None:
-            if given is not None:
-                raise ValueError("given= needs a target=: which blocks should be scored?")
-            return super().score_samples(X, method=method, n_samples=n_samples)
-        targets, rows = self._conditioned(X, target, given)
-        asked = rows.observed | (self._rows(X).observed & self._modalities.columns(targets))
-        joint = Rows(self._rows(X).values, asked)
-        parts = [self._latent.log_prob(each, method, int(n_samples)) for each in (joint, rows)]
-        return parts[0] - parts[1]
-
-    # Tables ---------------------------------------------------------------------------------
-
-    def _check_input(self, X: Any) -> None:
-        super()._check_input(self._joined(X))
-
-    def _rows(self, X: Any) -> Rows:
-        check_is_fitted(self)
-        rows = super()._rows(self._joined(X))
-        warn_of_empty_rows(self._modalities.present(rows.observed))
-        return rows
-
-    def _joined(self, X: Any) -> Any:
-        """One table of blocks given as a mapping."""
-        if not is_blocks(X):
-            return X
-        check_is_fitted(self)
-        if self._tables is not None:
-            return self._tables.join(X)
-        raise ValueError(
-            "X is a mapping of blocks, but fit was given one table: give a table with the same "
-            "columns."
+    def _multimodal_settings(self, weights: np.ndarray, n_rows: int) -> MultimodalSettings:
+        n_clusters = self.n_prior_components
+        if isinstance(n_clusters, str):
+            n_clusters = np.clip(n_rows // ROWS_PER_CLUSTER, 1, MOST_CLUSTERS)
+        return self._density_settings(
+            hidden_sizes(self.hidden_layer_sizes, n_rows),
+            int(np.clip(n_rows, 100, 3000)),
+            MultimodalSettings,
+            n_private_components=int(self.n_private_components),
+            fusion=self.fusion,
+            prior=self.prior,
+            n_mixture=int(n_clusters),
+            block_weights=tuple(weights.tolist()),
         )
-
-    def _conditioned(self, X: Any, target: Any, given: Any) -> tuple[list[int], Rows]:
-        """Numbers of the target's blocks, and rows that show what is conditioned on."""
-        check_is_fitted(self)
-        modalities = self._modalities
-        targets = modalities.numbers(target)
-        others = [b for b in range(len(modalities.names)) if b not in targets]
-        if given is not None:
-            others = modalities.numbers(given)
-            both = [modalities.names[b] for b in others if b in targets]
-            if both:
-                raise ValueError(f"Blocks {both} are both target and given.")
-        if not others:
-            raise ValueError(
-                f"There is nothing to condition on: target={target!r} leaves no other block."
-            )
-        rows = super()._rows(self._joined(X))
-        shown = self._latent.shown(rows, modalities.columns(others))
-        warn_of_empty_rows(modalities.present(shown.observed)[:, others])
-        return targets, shown
-
-    def _block(self, values: np.ndarray, targets: list[int], X: Any) -> Any:
-        """The columns of blocks, of encoded rows, in their own order."""
-        like = None if is_blocks(X) else X
-        index = self._joined(X).index if is_blocks(X) else None
-        table = self._codec.decode_all(values, index=index, like=like)
-        if self._tables is not None:
-            blocks = self._tables.split(table)
-            names = [self._modalities.names[b] for b in targets]
-            return {n: blocks[n] for n in names} if len(names) > 1 else blocks[names[0]]
-        kept = {int(j): place for place, j in enumerate(self._codec.kept)}
-        places = [kept[j] for b in targets for j in self._modalities.places[b] if j in kept]
-        return table.iloc[:, places] if hasattr(table, "iloc") else table[:, places]
-
-    def _decode(self, values: np.ndarray, given: Any, like: Any = None) -> Any:
-        if self._tables is None:
-            return super()._decode(values, given, like=like)
-        index = self._joined(like).index if is_blocks(like) else None
-        return self._tables.split(self._codec.decode_all(values, index=index))

@@ -16,12 +16,11 @@ from torch import nn
 from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
+from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._walks import LatentWalks
 from skvae.inference.session import torch_defaults
 from skvae.training.density import DensityFitter, DensitySettings
 
-# Training rows that are kept, for draws from the average of their posteriors.
-AGGREGATED_ROWS = 10_000
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
 
@@ -294,11 +293,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         rows = self._training_rows(X)
         encoded = self._tensors(rows.values, rows.observed, weight)
         if encoded is None:
-            names = [column.name for column in self._codec.columns]
-            raise ValueError(
-                f"No column of X varies over its n_samples={len(weight)}: {names}. There is "
-                "nothing to embed; give rows that differ."
-            )
+            self._refuse_constant_table(len(weight), "embed")
         tensors, scaler = encoded
         first = self._layers[0] if self._layers else self.n_components
         self._check_width(first, tensors.features.shape[1])

@@ -60,12 +60,12 @@ class BlockLinearVAE:
     def expert(self, block: int, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """What one block says about ``z``, without the prior; rows (n, d), over (n, k)."""
         mine = observed & (self.block_of == block)
-        precision = self._precision(mine) - torch.eye(self.point.n_components).to(x)
-        return NaturalGaussian(precision, self._shift(x, mine))
+        return NaturalGaussian(self.information(mine), self._shift(x, mine))
 
     def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """``q(z | x_o)``, the product of the prior and the experts of all blocks, over (n, k)."""
-        return NaturalGaussian(self._precision(observed), self._shift(x, observed))
+        precision = self.information(observed) + self._prior
+        return NaturalGaussian(precision, self._shift(x, observed))
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """``E[x | x_o]`` of every column, shape (n, d)."""
@@ -85,6 +85,16 @@ class BlockLinearVAE:
         """The model at the mean of its loadings, all experts as they are."""
         return replace(self, uncertainty=torch.zeros_like(self.uncertainty), weights=None)
 
+    def single(self) -> BlockLinearVAE:
+        """In single precision."""
+        return replace(
+            self,
+            point=self.point.single(),
+            uncertainty=self.uncertainty.float(),
+            relevance=self.relevance.float(),
+            weights=None if self.weights is None else self.weights.float(),
+        )
+
     @property
     def _weighted(self) -> LinearVAE:
         """Whose experts have the blocks' weights: a power of a Gaussian is one with less noise."""
@@ -93,25 +103,43 @@ class BlockLinearVAE:
         noise = self.point.noise_variance / self.weights[self.block_of]
         return replace(self.point, noise_variance=noise)
 
+    @property
+    def member(self) -> Tensor:
+        """Which columns belong to which block, bool (d, n_blocks)."""
+        return self.block_of.unsqueeze(1) == torch.arange(self.n_blocks)
+
+    def present(self, observed: Tensor) -> Tensor:
+        """Which blocks rows have something of, bool (n, n_blocks)."""
+        return self._counts(observed) > 0
+
     def _counts(self, observed: Tensor) -> Tensor:
         """Observed columns by block, (n, n_blocks)."""
-        member = self.block_of.unsqueeze(1) == torch.arange(self.n_blocks)
-        return observed.to(self.uncertainty) @ member.to(self.uncertainty)
+        return observed.to(self.uncertainty) @ self.member.to(self.uncertainty)
 
     def _doubts(self, observed: Tensor) -> Tensor:
         """How often the blocks' uncertainties count, (n, n_blocks)."""
         counts = self._counts(observed)
         return counts if self.weights is None else counts * self.weights
 
-    def _precision(self, observed: Tensor) -> Tensor:
-        """Of the posteriors under masks (n, d), shape (n, k, k).
+    @property
+    def _prior(self) -> Tensor:
+        """Precision of the standard normal."""
+        return torch.eye(self.point.n_components).to(self.uncertainty)
+
+    def information(self, observed: Tensor) -> Tensor:
+        """Precision of the product of experts, without a prior, under masks (n, d); (n, k, k).
 
         ``E[w_j w_j' / psi_j]`` is that of the mean loadings, and their uncertainty.
         """
         k = self.point.n_components
         certain = self._weighted.posterior(observed.to(self.uncertainty), observed).precision
         doubt = self._doubts(observed) @ self.uncertainty[:, :k, :k].flatten(1)
-        return certain + doubt.unflatten(1, (k, k))
+        return certain - self._prior + doubt.unflatten(1, (k, k))
+
+    def shifts(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Of every block's expert, (n, n_blocks, k); zero where a block is absent."""
+        each = [self._shift(x, observed & (self.block_of == b)) for b in range(self.n_blocks)]
+        return torch.stack(each, dim=1)
 
     def _shift(self, x: Tensor, observed: Tensor) -> Tensor:
         """Of the posteriors, shape (n, k)."""
@@ -137,9 +165,7 @@ class BlockLinearVAE:
         for start in range(0, len(patterns), at_once):
             some = patterns[start : start + at_once]
             rows = order[end[start - 1] if start else 0 : end[start + len(some) - 1]]
-            precision = self._precision(some)
-            if prior is not None:
-                precision = precision + (prior - torch.eye(len(prior)).to(prior))
+            precision = self.information(some) + (self._prior if prior is None else prior)
             cholesky = torch.linalg.cholesky(precision)
             covariance = torch.cholesky_inverse(cholesky)
             own = which[rows] - start
@@ -350,7 +376,7 @@ def _expect(
         total = torch.zeros_like(part.covariance[:, 0, 0])
         total.index_add_(0, part.which, weight[part.rows])
         flat = part.covariance.flatten(1)
-        present = model._counts(part.patterns) > 0
+        present = model.present(part.patterns)
         second += (present * total.unsqueeze(1)).mT @ flat
         holes = present[:, model.block_of] & ~part.patterns
         some = holes.any(0).nonzero().squeeze(1)

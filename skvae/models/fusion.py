@@ -124,25 +124,18 @@ class Product:
     @property
     def centre(self) -> Tensor:
         """Means over the clusters, shape (n, k)."""
-        return self.mean + torch.cat(
-            [
-                (self.share[rows].unsqueeze(1) @ self.patterns.offsets[self.which[rows]]).squeeze(1)
-                for rows in _split(len(self.mean), self.patterns.offsets[0].numel())
-            ]
-        )
+        return self.mean + self._over_clusters(self.patterns.offsets)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Means and variances, both (n, k)."""
-        mean, variance = torch.empty_like(self.mean), torch.empty_like(self.mean)
-        own = self.patterns.spread.square().sum(-1)
-        for rows in _split(len(mean), self.patterns.offsets[0].numel()):
-            which, share = self.which[rows], self.share[rows].unsqueeze(1)
-            offsets = self.patterns.offsets[which]
-            first = (share @ offsets).squeeze(1)
-            mean[rows] = self.mean[rows] + first
-            between = (share @ offsets.square()).squeeze(1) - first.square()
-            variance[rows] = own[which] + between.clamp(min=0.0)
-        return mean, variance
+        first = self._over_clusters(self.patterns.offsets)
+        second = self._over_clusters(self.patterns.offsets.square())
+        within = self.patterns.spread.square().sum(-1)[self.which]
+        return self.mean + first, within + (second - first.square()).clamp(min=0.0)
+
+    def _over_clusters(self, values: Tensor) -> Tensor:
+        """Weighted mean of (p, n_clusters, k) for every row, (n, k)."""
+        return apply(values.mT, self.which, self.share)
 
     def place(self, noise: Tensor, cluster: Tensor) -> Tensor:
         """Latents (n, s, k) from noise (s, k) or (n, s, k) and the numbers of clusters (n, s)."""

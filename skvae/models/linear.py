@@ -39,6 +39,15 @@ class LinearVAE:
         """Number of latent dimensions."""
         return self.loadings.shape[-1]
 
+    def single(self) -> LinearVAE:
+        """In single precision."""
+        return replace(
+            self,
+            loadings=self.loadings.float(),
+            mean=self.mean.float(),
+            noise_variance=self.noise_variance.float(),
+        )
+
     def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """Exact ``p(z | x_o)`` for x (n, d) and bool observed (n, d)."""
         return gaussian_experts(self.loadings, self.noise_variance, x - self.mean, observed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,13 @@ from skvae.models.fusion import (
     view_weights,
     views,
 )
-from skvae.models.linear import LinearVAE
 from skvae.models.priors import standard_normal_log_prob
 from skvae.models.start import DecoderStart
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs
 from skvae.nn.mlp import MemberMLP
 
-# Entries of kept covariances; beyond them the store starts afresh.
+# Entries of kept matrices; beyond them the store starts afresh.
 MOST_KEPT = 50_000_000
 
 
@@ -90,13 +90,9 @@ class BlockVAE(VAE):
         less about the cluster than independent noise would have them say.
     """
 
-    member: Tensor
-    doubt: Tensor
-    doubt_shift: Tensor
-    block_weights: Tensor
     scale: Tensor
     prior: Any
-    _places: dict[bytes, int]
+    _kinds: Tensor
     _kept: Patterns | None
 
     def __init__(
@@ -111,87 +107,69 @@ class BlockVAE(VAE):
         fusion: str = "poe",
         temperature: float = 1.0,
     ) -> None:
-        blocks = clusters.blocks
-        self.sizes = [int((blocks.block_of == b).sum()) for b in range(blocks.n_blocks)]
+        self.blocks = clusters.blocks.single()
         self.block_inputs: Any = list(inputs)  # read while the networks are made
-        point = blocks.point
-        linear = LinearVAE(point.loadings.float(), point.mean.float(), point.noise_variance.float())
         super().__init__(
-            [linear], [start], likelihoods, inputs[0], hidden_layer_sizes, 1, generator
+            [self.blocks.point], [start], likelihoods, inputs[0], hidden_layer_sizes, 1, generator
         )
         self.block_inputs = nn.ModuleList(inputs)
         self.fusion, self.temperature = fusion, temperature
-        k = point.n_components
-        member = blocks.block_of.unsqueeze(1) == torch.arange(blocks.n_blocks)
-        self.register_buffer("member", member)
-        self.register_buffer("doubt", blocks.uncertainty[:, :k, :k].float())
-        self.register_buffer("doubt_shift", blocks.uncertainty[:, k, :k].float())
-        weights = torch.ones(blocks.n_blocks) if blocks.weights is None else blocks.weights
-        self.register_buffer("block_weights", weights.float())
         self.prior = ClusterPrior(clusters)
-        information = self._information(member.mT)
+        information = self.blocks.information(self.blocks.member.mT)
         # Networks move shifts in units of what the block knows.
         self.register_buffer("scale", information.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt())
         for fixed in (self.weight, self.bias):
             fixed.requires_grad_(False)
-        self.forget()
+        self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_places": {}, "_kept": None}
+        return {**self.__dict__, "_kinds": self._kinds[:0], "_kept": None}
 
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks."""
-        return self.member.shape[1]
+    def at_mean_loadings(self) -> BlockVAE:
+        """The product of plain experts, without the loadings' doubt, weights and temperature.
+
+        The posterior of the model whose density importance sampling estimates.
+        """
+        model = copy.deepcopy(self)
+        model.blocks, model.temperature, model.fusion = self.blocks.certain, 1.0, "poe"
+        return model
 
     def _make_encoder(
         self, hidden: tuple[int, ...], body: nn.Module | None, generator: torch.Generator
     ) -> Any:
-        k = self.n_components
+        k, sizes = self.n_components, self.blocks.member.sum(0).tolist()
         return nn.ModuleList(
             MemberMLP(1, [inputs.width(size), *hidden, k], generator)
-            for inputs, size in zip(self.block_inputs, self.sizes, strict=True)
+            for inputs, size in zip(self.block_inputs, sizes, strict=True)
         )
 
     # Posterior ------------------------------------------------------------------------------
-
-    def present(self, observed: Tensor) -> Tensor:
-        """Which blocks rows have, from masks (n, q) over features; bool (n, n_blocks)."""
-        return (observed.float() @ self.member.float()) > 0
 
     def posterior(  # type: ignore[override]
         self, features: Tensor, observed: Tensor, context: Tensor | None = None
     ) -> FusedPosterior:
         """Encode rows; as of `VAE.posterior`, with masks (1, batch, q)."""
         mask = observed[0].expand(features.shape)
-        shifts, present = self.experts(features, mask), self.present(mask)
-        each = views(self.n_blocks, self.fusion)
-        weights = view_weights(each, present)
+        shifts = self.experts(features, mask)
+        each = views(self.blocks.n_blocks, self.fusion)
+        weights = view_weights(each, self.blocks.present(mask))
         parts = tuple(self.view(shifts, mask, view.expand(len(mask), -1)) for view in each)
         return FusedPosterior(parts, weights)
 
     def experts(self, features: Tensor, observed: Tensor) -> Tensor:
         """Shift of every block's expert, (n, n_blocks, k); zero where a block is absent."""
-        centred = (features - self.mean[0]).where(observed, 0.0)
-        seen = observed.to(centred)
-        shifts = []
-        for b in range(self.n_blocks):
-            mine = self.member[:, b]
-            weight = self.block_weights[b]
-            scaled = self.loadings[0, mine] / self.noise_variance[0, mine].unsqueeze(1)
-            shift = centred[:, mine] @ scaled
-            shift = shift - seen[:, mine].sum(1, keepdim=True) * self.doubt_shift[b]
-            if self.encoder is not None:
-                shift = shift + self._move(b, features[:, mine], observed[:, mine])
-            shifts.append(weight * shift)
-        return torch.stack(shifts, dim=1)
-
-    def _move(self, block: int, features: Tensor, observed: Tensor) -> Tensor:
-        """What a block's network adds to its shift, (n, k)."""
+        shifts = self.blocks.shifts(features, observed)
+        if self.encoder is None:
+            return shifts
         assert isinstance(self.encoder, nn.ModuleList)
-        seen = self.block_inputs[block](features, observed)
-        moved = self.encoder[block](seen.unsqueeze(0))[0] * self.scale[block]
-        return moved * observed.any(1, keepdim=True)
+        moves = []
+        for network, inputs, mine in zip(
+            self.encoder, self.block_inputs, self.blocks.member.mT, strict=True
+        ):
+            seen = observed[:, mine]
+            move = network(inputs(features[:, mine], seen).unsqueeze(0))[0]
+            moves.append(move * seen.any(1, keepdim=True))
+        return shifts + torch.stack(moves, dim=1) * self.scale
 
     def view(self, shifts: Tensor, observed: Tensor, chosen: Tensor) -> Product:
         """Product of the chosen blocks' experts and the prior.
@@ -202,43 +180,41 @@ class BlockVAE(VAE):
         observed : bool Tensor of shape (n, q)
         chosen : bool Tensor of shape (n, n_blocks)
         """
-        seen = observed & (chosen.float() @ self.member.float().mT > 0)
+        seen = observed & chosen[:, self.blocks.block_of]
         patterns, which = self._patterns(seen)
         shift = (shifts * chosen.unsqueeze(-1)).sum(1)
         pull = self.prior.centres @ self.prior.within
         own = self.prior.log_weights - 0.5 * (self.prior.centres * pull).sum(-1)
         return product(shift, which, patterns, own, self.temperature)
 
-    def _information(self, observed: Tensor) -> Tensor:
-        """Precision of the product of experts of masks (p, q), without the prior's, (p, k, k)."""
-        weights = self.member.float() @ self.block_weights
-        root = (weights / self.noise_variance[0]).sqrt()
-        scaled = self.loadings[0] * root.unsqueeze(1)
-        counts = (observed.float() @ self.member.float()) * self.block_weights
-        doubt = (counts @ self.doubt.flatten(1)).unflatten(1, self.doubt.shape[1:])
-        at_once = max(1, MOST_KEPT // (2 * scaled.numel()))
-        certain = [(part.unsqueeze(2) * scaled).mT @ scaled for part in observed.split(at_once)]
-        return torch.cat(certain) + doubt
-
     @torch.no_grad()
     def _patterns(self, observed: Tensor) -> tuple[Patterns, Tensor]:
-        """What masks (n, q) have in common, and which of them rows have; kept from call to call."""
-        masks, which = torch.unique(observed, dim=0, return_inverse=True)
-        keys = [mask.tobytes() for mask in masks.numpy()]
-        size = self.n_components * (2 * self.n_components + len(self.prior.centres))
-        if (len(self._places) + len(keys)) * size > MOST_KEPT:
-            self.forget()
-        new = [number for number, key in enumerate(keys) if key not in self._places]
-        if new:
-            precision = self._information(masks[new]) + self.prior.within
-            found = Patterns.from_precision(precision, self.prior.centres, self.prior.within)
-            self._kept = found if self._kept is None else self._kept.joined(found)
-            for number in new:
-                self._places[keys[number]] = len(self._places)
-        assert self._kept is not None
-        return self._kept, torch.tensor([self._places[key] for key in keys])[which]
+        """What masks (n, q) have in common, and which of them rows have.
 
-    def forget(self) -> None:
-        """Drop what is kept of patterns; needed when buffers were changed."""
-        self._places = {}
+        Kept from call to call for rows that lack whole blocks only, which are few kinds.
+        """
+        present = self.blocks.present(observed)
+        if not torch.equal(observed, present[:, self.blocks.block_of]):
+            masks, which = torch.unique(observed, dim=0, return_inverse=True)
+            return self._of_masks(masks), which
+        kinds, which = torch.unique(present, dim=0, return_inverse=True)
+        size = self.n_components * (2 * self.n_components + len(self.prior.centres))
+        if (len(self._kinds) + len(kinds)) * size > MOST_KEPT:
+            self._forget()
+        known = (kinds.unsqueeze(1) == self._kinds).all(-1)
+        new = kinds[~known.any(1)]
+        if len(new):
+            found = self._of_masks(new[:, self.blocks.block_of])
+            self._kept = found if self._kept is None else self._kept.joined(found)
+            self._kinds = torch.cat([self._kinds, new])
+            known = (kinds.unsqueeze(1) == self._kinds).all(-1)
+        assert self._kept is not None
+        return self._kept, known.int().argmax(1)[which]
+
+    def _of_masks(self, masks: Tensor) -> Patterns:
+        precision = self.blocks.information(masks) + self.prior.within
+        return Patterns.from_precision(precision, self.prior.centres, self.prior.within)
+
+    def _forget(self) -> None:
+        self._kinds = torch.zeros(0, self.blocks.n_blocks, dtype=torch.bool)
         self._kept = None

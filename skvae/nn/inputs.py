@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
+
 
 class EncoderInputs(nn.Module):
     """Values, mask and a piecewise linear encoding of the features of a row.
@@ -48,6 +50,14 @@ class EncoderInputs(nn.Module):
             shown = mask.index_select(-1, self.encoded).unsqueeze(-1)
             parts.append((passed * shown).flatten(-2))
         return torch.cat(parts, dim=-1)
+
+
+def fit_edges(
+    features: Tensor, observed: Tensor, n_encoded: int = ENCODED_INPUTS
+) -> tuple[Tensor, Tensor]:
+    """`quantile_edges` with as many bins as give about `n_encoded` numbers, within limits."""
+    n_bins = min(max(n_encoded // features.shape[1], MIN_BINS), MAX_BINS)
+    return quantile_edges(features, observed, n_bins)
 
 
 def quantile_edges(features: Tensor, observed: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:

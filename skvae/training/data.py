@@ -57,6 +57,20 @@ class Tensors:
             context=None if self.context is None else self.context[rows],
         )
 
+    def table(self, rows: Tensor) -> TrainingTable:
+        """Some of the rows, by LongTensor, with nothing held out of them."""
+        observed = self.observed[rows]
+        return TrainingTable(
+            self.features[rows],
+            self.targets[rows],
+            observed,
+            torch.full_like(observed, -1, dtype=torch.int8),
+            self.weight[rows],
+            self.feature_columns,
+            1,
+            None if self.context is None else self.context[rows],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:

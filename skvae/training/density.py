@@ -25,13 +25,12 @@ from skvae.models.priors import (
 )
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
-from skvae.nn.inputs import EncoderInputs, quantile_edges
+from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound
 
-ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
 # Rows that decide when to stop, and samples of the bound on each.
 MOST_VALIDATION_ROWS, VALIDATION_SAMPLES = 2000, 32
 # Entries that decide on the number of components.
@@ -76,6 +75,25 @@ class DensitySettings:
     # The encoder's network is not asked about rows with holes that training never showed.
     cautious: bool = False
 
+    def n_held_out(self, n_rows: int) -> int:
+        """How many of the rows decide when to stop."""
+        if not self.early_stopping:
+            return 0
+        return min(int(self.validation_fraction * n_rows), MOST_VALIDATION_ROWS)
+
+    @property
+    def loop(self) -> LoopSettings:
+        """How to train."""
+        return LoopSettings(
+            max_iter=self.max_iter,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=torch.tensor([self.weight_decay]),
+            n_iter_no_change=self.n_iter_no_change if self.early_stopping else 0,
+            tol=self.tol,
+            verbose=self.verbose,
+        )
+
 
 @dataclass
 class DensityReport:
@@ -106,11 +124,8 @@ class DensityFitter:
     def fit(self) -> tuple[VAE, DensityReport]:
         """Train everything."""
         order = torch.randperm(len(self.data.features), generator=self.generator)
-        n_held_out = 0
-        if self.settings.early_stopping and self.settings.hidden_layer_sizes:
-            n_held_out = min(
-                int(self.settings.validation_fraction * len(order)), MOST_VALIDATION_ROWS
-            )
+        trained = bool(self.settings.hidden_layer_sizes)
+        n_held_out = self.settings.n_held_out(len(order)) if trained else 0
         held_out, rows = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         model = self._model(rows)
         if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
@@ -223,15 +238,12 @@ class DensityFitter:
             ridge=1e-6 if alone else 1e-3,
         )
         self.report.n_linear_iter = linear.n_iter
-        return LinearVAE(
-            linear.loadings.float(), linear.mean.float(), linear.noise_variance.float()
-        )
+        return linear.single()
 
     def _inputs(self, rows: Tensor) -> EncoderInputs:
         data = self.data
         seen = data.observed[rows].index_select(1, data.feature_columns)
-        n_bins = min(max(ENCODED_INPUTS // data.features.shape[1], MIN_BINS), MAX_BINS)
-        return EncoderInputs(*quantile_edges(data.features[rows], seen, n_bins))
+        return EncoderInputs(*fit_edges(data.features[rows], seen))
 
     def _prior(self, model: VAE, rows: Tensor, n_context: int) -> Prior:
         settings, data = self.settings, self.data
@@ -256,16 +268,7 @@ class DensityFitter:
 
     def _train(self, model: VAE, rows: Tensor, held_out: Tensor) -> None:
         data, settings = self.data, self.settings
-        table = TrainingTable(
-            data.features[rows],
-            data.targets[rows],
-            data.observed[rows],
-            torch.full_like(data.observed[rows], -1, dtype=torch.int8),
-            data.weight[rows],
-            data.feature_columns,
-            1,
-            None if data.context is None else data.context[rows],
-        )
+        table = data.table(rows)
         bound = ImportanceWeightedBound(
             settings.n_importance_samples, settings.beta, settings.free_bits
         )
@@ -281,16 +284,9 @@ class DensityFitter:
             )
             noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
             validate = HeldOutBound(part, data.weight[held_out], noise, settings.beta)
-        loop = LoopSettings(
-            max_iter=settings.max_iter,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=torch.tensor([settings.weight_decay]),
-            n_iter_no_change=settings.n_iter_no_change if settings.early_stopping else 0,
-            tol=settings.tol,
-            verbose=settings.verbose,
+        self.report.history = train(
+            model, table, objective, validate, settings.loop, self.generator
         )
-        self.report.history = train(model, table, objective, validate, loop, self.generator)
 
 
 @dataclass

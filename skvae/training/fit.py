@@ -15,10 +15,10 @@ from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, S
 from skvae.inference.importance import noise_block
 from skvae.inference.neighbours import LocalSource
 from skvae.inference.stacking import stack_weights
-from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
+from skvae.models.linear import choose_n_components, fit_linear_vae
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
-from skvae.nn.inputs import EncoderInputs, quantile_edges
+from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Tensors, TrainingTable, hold_out
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
@@ -32,7 +32,6 @@ VALIDATION_SAMPLES = 8
 WEIGHING_ROWS = 4000
 ENTRIES_TO_DECIDE = 100
 # Inputs of the piecewise linear encoding over all features, and bins of one.
-ENCODED_INPUTS, MIN_BINS, MAX_BINS = 320, 4, 24
 EXTRA_COMPONENTS = 8
 # Squared error is a Gaussian log-density with this scale, up to a constant.
 LOG_HALF_SCALE = 0.5 * math.log(0.5)
@@ -151,9 +150,7 @@ class EnsembleFitter:
             for r in range(N_REPLICAS)
         ]
         self.report.n_linear_iter = common.n_iter + max(f.n_iter for f in fits)
-        self.linears = [
-            LinearVAE(f.loadings.float(), f.mean.float(), f.noise_variance.float()) for f in fits
-        ]
+        self.linears = [fit.single() for fit in fits]
 
     # Members --------------------------------------------------------------------------------
 
@@ -183,9 +180,7 @@ class EnsembleFitter:
     def _inputs(self) -> EncoderInputs:
         if not hasattr(self, "_edges"):
             seen = self.data.observed.index_select(1, self.data.feature_columns)
-            n_bins = ENCODED_INPUTS // self.data.features.shape[1]
-            n_bins = min(max(n_bins, MIN_BINS), MAX_BINS)
-            self._edges = quantile_edges(self.data.features, seen, n_bins)
+            self._edges = fit_edges(self.data.features, seen)
         return EncoderInputs(*self._edges)
 
     def _train_generative(self) -> GenerativeSource:

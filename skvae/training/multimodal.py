@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,64 +11,42 @@ from torch import Tensor
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.models.blocks import BlockLinearVAE, fit_block_linear_vae
 from skvae.models.clusters import ClusteredBlocks, fit_clusters
-from skvae.models.fusion import Product, apply, view_weights, views
-from skvae.models.linear import LinearVAE
 from skvae.models.multimodal import BlockVAE
 from skvae.models.start import decoder_start
-from skvae.nn.inputs import EncoderInputs, quantile_edges
-from skvae.training.data import Batch, Tensors, TrainingTable
-from skvae.training.density import MAX_BINS, MIN_BINS
-from skvae.training.loop import History, LoopSettings, train
+from skvae.nn.inputs import EncoderInputs, fit_edges
+from skvae.training.data import Tensors
+from skvae.training.density import DensityReport, DensitySettings
+from skvae.training.loop import train
+from skvae.training.matching import N_HIDINGS, HeldOutBound, MatchedBound
 
-# Rows that the linear start and the clusters see, and that decide what is kept.
-MOST_ROWS, MOST_HELD_OUT = 20_000, 2000
-FEWEST_HELD_OUT = 10
+# Rows that the linear start and the clusters see.
+MOST_ROWS = 20_000
 ROWS_PER_COMPONENT, MOST_COMPONENTS = 5, 160
-ROWS_PER_CLUSTER, MOST_CLUSTERS = 8, 128
 # Numbers that one block's network sees.
 ENCODED_INPUTS = 160
 TEMPERATURES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
-# Times that blocks of held-out rows are hidden at random.
-N_HIDINGS = 4
 # Below this share of rows with several blocks, these alone may know better how blocks relate.
 FEW_LINKS, FEWEST_LINKS = 0.5, 20
 
 
 @dataclass(frozen=True)
-class MultimodalSettings:
+class MultimodalSettings(DensitySettings):
     """What the estimator asks for; names as in the estimator."""
 
-    n_components: int | str
-    n_private_components: int
-    fusion: str
-    prior: str
-    n_clusters: int | str
-    block_weights: Tensor
-    hidden_layer_sizes: tuple[int, ...]
-    n_importance_samples: int
-    beta: float
-    weight_decay: float
-    max_iter: int
-    batch_size: int
-    learning_rate: float
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    verbose: bool
+    n_private_components: int = 0
+    fusion: str = "poe"
+    # One number for every block.
+    block_weights: tuple[float, ...] = ()
 
 
 @dataclass
-class MultimodalReport:
+class MultimodalReport(DensityReport):
     """What happened in a fit."""
 
-    n_components: int = 0
     n_clusters: int = 1
     temperature: float = 1.0
-    n_linear_iter: int = 0
     linked_rows_only: bool = False
     networks: bool = False
-    history: History = field(default_factory=History)
 
 
 class MultimodalFitter:
@@ -91,7 +69,7 @@ class MultimodalFitter:
         self.likelihoods = ColumnLikelihoods(data.likelihoods)
         self.report = MultimodalReport()
         self.observed = data.observed.index_select(1, data.feature_columns)
-        member = block_of.unsqueeze(1) == torch.arange(int(block_of.max()) + 1)
+        member = block_of.unsqueeze(1) == torch.arange(len(settings.block_weights))
         self.present = (self.observed.double() @ member.double()) > 0
 
     def fit(self) -> tuple[BlockVAE, ClusteredBlocks, MultimodalReport]:
@@ -106,9 +84,7 @@ class MultimodalFitter:
         """
         settings, report = self.settings, self.report
         order = torch.randperm(len(self.observed), generator=self.generator)
-        n_held_out = min(int(settings.validation_fraction * len(order)), MOST_HELD_OUT)
-        if not settings.early_stopping or n_held_out < FEWEST_HELD_OUT:
-            n_held_out = 0
+        n_held_out = settings.n_held_out(len(order))
         held_out, rows = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         clusters = self._clusters(self._linear(rows), rows, held_out)
         model = self._model(clusters, settings.hidden_layer_sizes)
@@ -118,7 +94,7 @@ class MultimodalFitter:
             if n_held_out:  # what was decided, from all rows
                 everything = order.sort().values
                 clusters = self._fit_clusters(
-                    self._fit_linear(self._linking(everything)), everything, report.n_clusters
+                    self._fit_linear(self._linking(everything)), everything, clusters.n_clusters
                 )
             model = self._model(clusters, ())
         report.n_components = model.n_components
@@ -135,7 +111,7 @@ class MultimodalFitter:
     def _n_components(self) -> int:
         """As many as the data can tell: a fifth of the rows that a feature has, at most."""
         given = self.settings.n_components
-        if not isinstance(given, str):
+        if given is not None and not isinstance(given, str):
             return int(given)
         per_feature = float(self.observed.double().sum(0).mean())
         most = min(len(self.block_of), MOST_COMPONENTS)
@@ -154,7 +130,7 @@ class MultimodalFitter:
                 for part in (some, linked)
             ]
             self.report.linked_rows_only = errors[1] < errors[0]
-        return self._fit_linear(self._linking(some))
+        return self._fit_linear(self._linking(rows))
 
     def _linking(self, rows: Tensor) -> Tensor:
         """Of the rows, those that say how blocks relate."""
@@ -164,15 +140,14 @@ class MultimodalFitter:
         return rows[self.present[rows].sum(1) > 1]
 
     def _fit_linear(self, rows: Tensor) -> BlockLinearVAE:
-        k = min(self._n_components(), max(1, len(rows) - 1))
         return fit_block_linear_vae(
             self.data.features[rows].double(),
             self.observed[rows],
             self.block_of,
-            k,
+            self._n_components(),
             n_private=self.settings.n_private_components,
             sample_weight=self.data.weight[rows].double(),
-            block_weights=self.settings.block_weights.double(),
+            block_weights=torch.tensor(self.settings.block_weights, dtype=torch.float64),
         )
 
     def _link_error(self, blocks: BlockLinearVAE, rows: Tensor) -> float:
@@ -186,16 +161,10 @@ class MultimodalFitter:
 
     # Clusters -------------------------------------------------------------------------------
 
-    def _n_clusters(self, n_rows: int) -> int:
-        given = self.settings.n_clusters
-        if not isinstance(given, str):
-            return min(int(given), n_rows)
-        return max(1, min(n_rows // ROWS_PER_CLUSTER, MOST_CLUSTERS))
-
     def _clusters(self, blocks: BlockLinearVAE, rows: Tensor, held_out: Tensor) -> ClusteredBlocks:
         """Kept where held-out rows become more likely."""
         single = ClusteredBlocks.single(blocks)
-        n_clusters = self._n_clusters(len(rows))
+        n_clusters = min(self.settings.n_mixture, len(rows))
         if self.settings.prior == "normal" or n_clusters == 1:
             return single
         clusters = self._fit_clusters(blocks, rows, n_clusters)
@@ -205,7 +174,6 @@ class MultimodalFitter:
             if float((gain * self.data.weight[held_out]).sum()) <= 0:
                 return single
             self.report.temperature = self._temperature(clusters, held_out)
-        self.report.n_clusters = clusters.n_clusters
         return clusters
 
     def _fit_clusters(
@@ -260,7 +228,7 @@ class MultimodalFitter:
     def _model(self, clusters: ClusteredBlocks, hidden: tuple[int, ...]) -> BlockVAE:
         data = self.data
         free = self.likelihoods.init_free(data.targets, data.observed)
-        start = decoder_start(_single(clusters.blocks.point), self.likelihoods, data.specs, free)
+        start = decoder_start(clusters.blocks.point.single(), self.likelihoods, data.specs, free)
         return BlockVAE(
             clusters,
             start,
@@ -274,24 +242,13 @@ class MultimodalFitter:
 
     def _inputs(self, block: int) -> EncoderInputs:
         mine = (self.block_of == block).nonzero().squeeze(1)
-        n_bins = min(max(ENCODED_INPUTS // len(mine), MIN_BINS), MAX_BINS)
-        return EncoderInputs(
-            *quantile_edges(self.data.features[:, mine], self.observed[:, mine], n_bins)
-        )
+        edges = fit_edges(self.data.features[:, mine], self.observed[:, mine], ENCODED_INPUTS)
+        return EncoderInputs(*edges)
 
     def _train(self, model: BlockVAE, rows: Tensor, held_out: Tensor) -> bool:
         """Whether training made held-out rows more likely."""
         data, settings = self.data, self.settings
-        table = TrainingTable(
-            data.features[rows],
-            data.targets[rows],
-            data.observed[rows],
-            torch.full_like(data.observed[rows], -1, dtype=torch.int8),
-            data.weight[rows],
-            data.feature_columns,
-            1,
-        )
-        columns = settings.block_weights.float()[self.block_of]
+        columns = torch.tensor(settings.block_weights)[self.block_of]
         weights = torch.empty(len(data.specs)).index_copy_(0, data.feature_columns, columns)
         # The loop knows VAEs; these two know a VAE of blocks.
         bound: Any = MatchedBound(
@@ -299,110 +256,8 @@ class MultimodalFitter:
         )
         validate: Any = None
         if len(held_out):
-            part = Batch(
-                data.features[held_out],
-                data.targets[held_out],
-                data.observed[held_out],
-                data.observed[held_out][None],
-                data.weight[held_out],
-            )
-            validate = HeldOutBound(bound, part, table, self.seed)
-        loop = LoopSettings(
-            max_iter=settings.max_iter,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=torch.tensor([settings.weight_decay]),
-            n_iter_no_change=settings.n_iter_no_change if settings.early_stopping else 0,
-            tol=settings.tol,
-            verbose=settings.verbose,
-        )
+            validate = HeldOutBound(bound, data.table(held_out), self.seed)
         before = 0.0 if validate is None else float(validate(model))
-        self.report.history = train(model, table, bound, validate, loop, self.generator)
+        table = data.table(rows)
+        self.report.history = train(model, table, bound, validate, settings.loop, self.generator)
         return validate is None or float(validate(model)) > before + settings.tol
-
-
-def _single(linear: LinearVAE) -> LinearVAE:
-    """In single precision."""
-    return LinearVAE(linear.loadings.float(), linear.mean.float(), linear.noise_variance.float())
-
-
-@dataclass(frozen=True, eq=False)
-class MatchedBound:
-    """The evidence lower bound, less what a part of the blocks gets wrong about the latents.
-
-    ``E_q log p(x_o | z) - KL(q(z, c | x_o) || p(z, c))`` with the cluster c of the prior, minus
-    ``KL(q(z | x_o) || q(z | x_S))`` between Gaussians for a random subset S of the row's blocks
-    (Suzuki et al. 2017): the decoder and its noise are trained by what all blocks say, and every
-    subset's experts learn to say the same.
-
-    Attributes
-    ----------
-    n_samples : int
-    beta : float
-        Weight of the divergence from the prior (Higgins et al. 2017).
-    column_weights : Tensor of shape (p,)
-    fusion : str
-        Which subsets are drawn: any ("poe", "mopoe") or single blocks.
-    """
-
-    n_samples: int
-    beta: float
-    column_weights: Tensor
-    fusion: str
-
-    def __call__(
-        self, model: BlockVAE, table: TrainingTable, batch: Batch, generator: torch.Generator
-    ) -> Tensor:
-        observed = table.on_features(batch.observed)
-        present, shifts = model.present(observed), model.experts(batch.features, observed)
-        whole = model.view(shifts, observed, present)
-        cluster = torch.multinomial(
-            whole.share, self.n_samples, replacement=True, generator=generator
-        )
-        noise = torch.randn(*cluster.shape, model.n_components, generator=generator)
-        driven = model.decode(whole.place(noise, cluster)[None])
-        log_likelihood = model.log_likelihood(driven, batch.targets, batch.visible)[0]
-        bound = (log_likelihood * self.column_weights).sum(-1)
-        bound = (bound - self.beta * _divergence(model, whole, cluster)).mean(-1)
-        part = model.view(shifts, observed, self._choose(present, generator))
-        away = whole.centre.detach() - part.centre
-        whitened = apply(part.patterns.root.mT, part.which, away)
-        missed = 0.5 * whitened.square().sum(-1)
-        return (bound - missed)[None]
-
-    def _choose(self, present: Tensor, generator: torch.Generator) -> Tensor:
-        """A subset of blocks for every row."""
-        if self.fusion == "moe":
-            weights = view_weights(views(present.shape[1], self.fusion), present)
-            chosen = torch.multinomial(weights, 1, generator=generator)
-            return present & (chosen == torch.arange(present.shape[1]))
-        share = torch.rand(len(present), 1, generator=generator)
-        return present & (torch.rand(present.shape, generator=generator) < share)
-
-
-def _divergence(model: BlockVAE, part: Product, cluster: Tensor) -> Tensor:
-    """Of ``q(z, c)`` from ``p(z, c)`` at sampled clusters (n, s); exact in z."""
-    prior, which = model.prior, part.which
-    root = torch.linalg.cholesky(prior.within)
-    centre = part.mean.unsqueeze(1) + part.patterns.offsets[which.unsqueeze(1), cluster]
-    away = ((centre - prior.centres[cluster]) @ root).square().sum(-1)
-    ratio = part.share.log().gather(1, cluster) - prior.log_weights[cluster]
-    return part.patterns.gap[which].unsqueeze(1) + 0.5 * away + ratio
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOutBound:
-    """Mean bound of held-out rows, always with the same noise; shape (1,)."""
-
-    bound: MatchedBound
-    batch: Batch
-    table: TrainingTable
-    seed: int
-
-    @torch.no_grad()
-    def __call__(self, model: BlockVAE) -> Tensor:
-        values = []
-        for repeat in range(N_HIDINGS):
-            generator = torch.Generator().manual_seed(self.seed + repeat)
-            values.append(self.bound(model, self.table, self.batch, generator)[0])
-        return (torch.stack(values).mean(0) * self.batch.weight).mean()[None]

@@ -281,3 +281,17 @@ def test_bad_mappings():
         model.transform({"other": X})
     with pytest.raises(ValueError, match="has the columns"):
         model.transform({"acids": tables["rest"]})
+
+
+def test_posteriors_are_those_of_the_formula_with_and_without_a_block():
+    X = load_wine().data
+    X[::3, :5] = np.nan
+    X[1::3, 5:] = np.nan
+    with_holes = X.copy()
+    with_holes[:40, 7] = np.nan
+    model = linear(modalities={"acids": slice(0, 5), "rest": slice(5, None)}).fit(X)
+    model._latent.model.temperature = 1.0
+    for table in (X, with_holes):
+        part = model._latent.table(model._rows(table))
+        expected = model._latent.clusters.mean(part.features.double(), part.masks[1][0])
+        np.testing.assert_allclose(model.transform(table), expected.numpy(), atol=1e-3)
