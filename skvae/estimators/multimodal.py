@@ -22,7 +22,7 @@ from skvae.models.fusion import MOST_MIXED_BLOCKS
 from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
 
 # A cluster of the prior for so many rows, at most so many.
-ROWS_PER_CLUSTER, MOST_CLUSTERS = 8, 128
+ROWS_PER_CLUSTER, MOST_CLUSTERS = 4, 256
 
 
 class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTable):
@@ -56,7 +56,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         ``p(z)``: a mixture of Gaussians with one covariance, if it makes held-out rows more
         likely, or a standard normal.
     n_prior_components : int or "auto", default="auto"
-        Of the mixture; "auto" is one for eight rows, at most 128.
+        Of the mixture; "auto" is one for four rows, at most 256.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of each block's network and, reversed, of the decoder. ``()`` is the linear
         model with its mixture, all of whose posteriors and densities are exact.

@@ -9,19 +9,17 @@ left alone.
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 
 import torch
-from scipy.cluster.vq import kmeans2
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skvae.distributions.natural import LOG_TWO_PI
 from skvae.models.blocks import BlockLinearVAE, Part, products
 
-# Starts of k-means, of which the tightest is taken, and its rounds.
-N_STARTS, MEANS_ROUNDS = 4, 30
 # Rounds in which clusters keep their first rows, and spread and centres settle.
 SETTLING = 3
 JITTER = 1e-6
@@ -110,6 +108,7 @@ def fit_clusters(
     *,
     sample_weight: Tensor | None = None,
     shared: Tensor | None = None,
+    temperature: float = 1.0,
     max_iter: int = 30,
     seed: int = 0,
 ) -> ClusteredBlocks:
@@ -125,6 +124,8 @@ def fit_clusters(
     shared : bool Tensor of shape (k,), optional
         Dimensions in which clusters may differ; all by default. In the others the prior stays
         standard normal.
+    temperature : float, default=1.0
+        Power of the clusters' likelihood ratios by which rows are shared among them.
     max_iter : int, default=30
     seed : int, default=0
         Of k-means, which gives the first rows of every cluster.
@@ -138,13 +139,13 @@ def fit_clusters(
     kept = torch.ones(k, dtype=torch.bool) if shared is None else shared
     points = _points(blocks, x, observed)
     n_clusters = min(n_clusters, len(points.unique(dim=0)))
-    first = _first_clusters(points, n_clusters, seed)
+    first = _first_clusters(points, weight, n_clusters, seed)
     state = _State(
         x.new_zeros(n_clusters, k), torch.eye(k).to(x), torch.eye(k).to(x), x.new_zeros(n_clusters)
     )
     for step in range(max_iter):
-        state = _update(state, blocks, x, observed, weight, first if step < SETTLING else None)
-        state = state.confined(kept)
+        given = first if step < SETTLING else None
+        state = _update(state, blocks, x, observed, weight, temperature, given).confined(kept)
     return ClusteredBlocks(blocks, state.centres, state.precision, state.log_weights)
 
 
@@ -181,18 +182,12 @@ def _points(blocks: BlockLinearVAE, x: Tensor, observed: Tensor) -> Tensor:
     return blocks.moments(x, observed)[0] @ root
 
 
-def _first_clusters(points: Tensor, n_clusters: int, seed: int) -> Tensor:
+def _first_clusters(points: Tensor, weight: Tensor, n_clusters: int, seed: int) -> Tensor:
     """Hard responsibilities by k-means, (n, n_clusters)."""
-    best, found, numbers = math.inf, None, points.numpy()
-    for start in range(N_STARTS):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty cluster stays where it is
-            centres, label = kmeans2(
-                numbers, n_clusters, iter=MEANS_ROUNDS, minit="++", rng=seed + start
-            )
-        loss = float(((numbers - centres[label]) ** 2).sum())
-        if loss < best:
-            best, found = loss, label
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
+        means = KMeans(n_clusters, n_init=1, random_state=seed)
+        found = means.fit_predict(points.numpy(), sample_weight=weight.numpy())
     one_hot = torch.nn.functional.one_hot(torch.as_tensor(found).long(), n_clusters)
     return one_hot.to(points)
 
@@ -203,6 +198,7 @@ def _update(
     x: Tensor,
     observed: Tensor,
     weight: Tensor,
+    temperature: float,
     given: Tensor | None,
 ) -> _State:
     """One round: clusters of every row, then centres and covariances."""
@@ -213,7 +209,10 @@ def _update(
     count, total = x.new_zeros(n_clusters), torch.zeros_like(state.centres)
     second = x.new_zeros(k, k)
     for part in blocks.parts(x, observed, precision):
-        share = model.log_ratios(part).softmax(-1) if given is None else given[part.rows]
+        if given is None:
+            share = (temperature * model.log_ratios(part)).softmax(-1)
+        else:
+            share = given[part.rows]
         share = share * weight[part.rows, None]
         # Given a cluster, a row's mean is `part.mean + offset` of its pattern and the cluster.
         offset = pull @ part.covariance

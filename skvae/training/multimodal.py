@@ -12,6 +12,7 @@ from skvae.distributions.columns import ColumnLikelihoods
 from skvae.models.blocks import BlockLinearVAE, fit_block_linear_vae
 from skvae.models.clusters import ClusteredBlocks, fit_clusters
 from skvae.models.multimodal import BlockVAE
+from skvae.models.rotation import rotated
 from skvae.models.start import decoder_start
 from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Tensors
@@ -24,7 +25,9 @@ MOST_ROWS = 20_000
 ROWS_PER_COMPONENT, MOST_COMPONENTS = 5, 160
 # Numbers that one block's network sees.
 ENCODED_INPUTS = 160
-TEMPERATURES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+TEMPERATURES = (1.0, 0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)
+# Clusters that share rows at less than this merge.
+COLDEST = 0.3
 # Below this share of rows with several blocks, these alone may know better how blocks relate.
 FEW_LINKS, FEWEST_LINKS = 0.5, 20
 
@@ -94,7 +97,10 @@ class MultimodalFitter:
             if n_held_out:  # what was decided, from all rows
                 everything = order.sort().values
                 clusters = self._fit_clusters(
-                    self._fit_linear(self._linking(everything)), everything, clusters.n_clusters
+                    self._fit_linear(self._linking(everything)),
+                    everything,
+                    clusters.n_clusters,
+                    max(report.temperature, COLDEST),
                 )
             model = self._model(clusters, ())
         report.n_components = model.n_components
@@ -140,7 +146,7 @@ class MultimodalFitter:
         return rows[self.present[rows].sum(1) > 1]
 
     def _fit_linear(self, rows: Tensor) -> BlockLinearVAE:
-        return fit_block_linear_vae(
+        blocks = fit_block_linear_vae(
             self.data.features[rows].double(),
             self.observed[rows],
             self.block_of,
@@ -149,6 +155,7 @@ class MultimodalFitter:
             sample_weight=self.data.weight[rows].double(),
             block_weights=torch.tensor(self.settings.block_weights, dtype=torch.float64),
         )
+        return rotated(blocks, self._n_components())
 
     def _link_error(self, blocks: BlockLinearVAE, rows: Tensor) -> float:
         """Mean squared error of blocks predicted from the others."""
@@ -177,7 +184,7 @@ class MultimodalFitter:
         return clusters
 
     def _fit_clusters(
-        self, blocks: BlockLinearVAE, rows: Tensor, n_clusters: int
+        self, blocks: BlockLinearVAE, rows: Tensor, n_clusters: int, temperature: float = 1.0
     ) -> ClusteredBlocks:
         if n_clusters == 1:
             return ClusteredBlocks.single(blocks)
@@ -191,6 +198,7 @@ class MultimodalFitter:
             n_clusters,
             sample_weight=self.data.weight[rows].double(),
             shared=torch.arange(blocks.point.n_components) < n_shared,
+            temperature=temperature,
             seed=self.seed,
         )
 
@@ -198,21 +206,29 @@ class MultimodalFitter:
         """At which some of a row's blocks say best which cluster all of them would find.
 
         Columns of a block share what the model does not know about it, so that the evidence which
-        they add up to is less than it would be if their noise were independent.
+        they add up to is less than it would be if their noise were independent. Of what held-out
+        rows cannot tell apart by a standard error, the most cautious (Breiman et al. 1984).
         """
         rows = rows[self.present[rows].sum(1) > 1]
-        if not len(rows):
+        if len(rows) < 2:
             return 1.0
         x, observed = self.data.features[rows].double(), self.observed[rows]
         whole = clusters.responsibilities(x, observed)
-        losses = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
+        losses = torch.zeros(len(TEMPERATURES), len(rows), dtype=torch.float64)
         for _ in range(N_HIDINGS):
             shown = self._some_blocks(self.present[rows])
             seen = observed & shown.index_select(1, self.block_of)
             part = clusters.responsibilities(x, seen).clamp(min=1e-300).log()
             for place, temperature in enumerate(TEMPERATURES):
-                losses[place] -= (whole * (temperature * part).log_softmax(-1)).sum()
-        return TEMPERATURES[int(losses.argmin())]
+                tempered = (temperature * part).log_softmax(-1)
+                losses[place] -= (whole * tempered).sum(-1) / N_HIDINGS
+        mean, spread = losses.mean(1), losses.std(1) / len(rows) ** 0.5
+        best = int(mean.argmin())
+        return min(
+            temperature
+            for temperature, loss in zip(TEMPERATURES, mean, strict=True)
+            if loss <= mean[best] + spread[best]
+        )
 
     def _some_blocks(self, present: Tensor) -> Tensor:
         """A random part of the blocks that rows have, at least one and not all of them."""

@@ -1,0 +1,50 @@
+"""Latent coordinates in which every column hangs on few latents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from skvae.models.blocks import BlockLinearVAE
+
+MAX_ROUNDS, TOL = 200, 1e-5
+
+
+def varimax(loadings: Tensor) -> Tensor:
+    """Orthogonal (k, k) that makes the squares of rotated loadings (d, k) vary most (Kaiser 1958).
+
+    A standard normal prior does not tell rotations of the latents apart. In this one columns hang
+    on few latents, and latents weigh about the same, which keeps the weakest of them from being
+    blown up where a pipeline standardises them.
+    """
+    rotation = torch.eye(loadings.shape[1]).to(loadings)
+    before = 0.0
+    for _ in range(MAX_ROUNDS):
+        turned = loadings @ rotation
+        slope = turned**3 - turned * turned.square().mean(0)
+        u, size, vh = torch.linalg.svd(loadings.mT @ slope)
+        rotation, total = u @ vh, float(size.sum())
+        if total <= before * (1 + TOL):
+            break
+        before = total
+    return rotation
+
+
+def rotated(blocks: BlockLinearVAE, n_shared: int) -> BlockLinearVAE:
+    """The same model with its first `n_shared` dimensions turned by `varimax`."""
+    point, k = blocks.point, blocks.point.n_components
+    turn = torch.eye(k + 1).to(point.loadings)
+    turn[:n_shared, :n_shared] = varimax(point.loadings[:, :n_shared])
+    loadings = point.loadings @ turn[:k, :k]
+    uncertainty = turn.mT @ blocks.uncertainty @ turn
+    # As in a round of variational Bayes, for the dimensions that have turned.
+    member = blocks.member.to(loadings)
+    scaled = loadings.square() / point.noise_variance.unsqueeze(1)
+    counts = member.sum(0).unsqueeze(1)
+    size = member.mT @ scaled + counts * uncertainty.diagonal(dim1=1, dim2=2)[:, :k]
+    relevance = blocks.relevance.clone()
+    relevance[:, :n_shared] = (counts / size)[:, :n_shared]
+    point = replace(point, loadings=loadings)
+    return replace(blocks, point=point, uncertainty=uncertainty, relevance=relevance)
