@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import noise_block
+from skvae.inference.readout import BlockReadout
 from skvae.inference.session import torch_defaults
 from skvae.models.clusters import ClusteredBlocks
 from skvae.models.fusion import FusedPosterior
@@ -29,10 +31,13 @@ class BlockLatentModel(LatentModel):
     ----------
     clusters : ClusteredBlocks
         Its linear start and prior, in double precision.
+    readout : BlockReadout or None
+        Regressions beside it.
     """
 
     model: BlockVAE
     clusters: ClusteredBlocks
+    readout: BlockReadout | None
 
     @torch_defaults()
     def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
@@ -58,8 +63,31 @@ class BlockLatentModel(LatentModel):
         return means.double().numpy(), deviations.double().numpy()
 
     @torch_defaults()
-    def expect(self, rows: Rows) -> np.ndarray:
-        """Expected numbers and most probable codes of all columns, shape (n, p)."""
+    def expect(self, rows: Rows, asked: np.ndarray) -> np.ndarray:
+        """Expected numbers and most probable codes of all columns, shape (n, p).
+
+        With the regressions' part in blocks that are asked for, bool (n, n_blocks).
+        """
+        expected = self._expect(rows)
+        return self._raw(expected + self._moved(expected, rows, asked))
+
+    @torch_defaults()
+    def draw(self, rows: Rows, asked: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
+        """Draws of whole rows from ``q(z | x_o) p(x | z)``, shape (n_draws, n, p).
+
+        Blocks asked for, bool (n, n_blocks), are moved to where `expect` has their mean.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        drawn = []
+        for posterior in self._posteriors(rows, 1):
+            z = [posterior.sample(generator) for _ in range(n_draws)]
+            driven = self.model.decode(torch.cat(z).transpose(0, 1)[None])[0].transpose(0, 1)
+            drawn.append(self.model.likelihoods.sample(driven, self._free, generator))
+        moved = self._moved(self._expect(rows), rows, asked) if self.readout else 0.0
+        return self._raw(torch.cat(drawn, dim=1) + moved)
+
+    def _expect(self, rows: Rows) -> Tensor:
+        """What the model itself expects, (n, p)."""
         model, free = self.model, self._free
         n_samples = 1 if model.exact else MEAN_SAMPLES
         noise = noise_block(n_samples, model.n_components, self.seed)
@@ -72,18 +100,20 @@ class BlockLatentModel(LatentModel):
             driven = model.decode(posterior.rsample(noise)[0])
             statistics = model.likelihoods.statistics(driven, free.unsqueeze(1)).mean(2)
             parts.append(model.likelihoods.point(statistics)[0])
-        return self._raw(torch.cat(parts))
+        return torch.cat(parts)
 
-    @torch_defaults()
-    def draw(self, rows: Rows, n_draws: int, seed: int) -> np.ndarray:
-        """Draws of whole rows from ``q(z | x_o) p(x | z)``, shape (n_draws, n, p)."""
-        generator = torch.Generator().manual_seed(seed)
-        drawn = []
-        for posterior in self._posteriors(rows, 1):
-            z = [posterior.sample(generator) for _ in range(n_draws)]
-            driven = self.model.decode(torch.cat(z).transpose(0, 1)[None])[0].transpose(0, 1)
-            drawn.append(self.model.likelihoods.sample(driven, self._free, generator))
-        return self._raw(torch.cat(drawn, dim=1))
+    def _moved(self, expected: Tensor, rows: Rows, asked: np.ndarray) -> Tensor:
+        """What regressions add to the model's answers, (n, p)."""
+        moved = torch.zeros_like(expected, dtype=torch.float64)
+        if self.readout is None:
+            return moved
+        table = self.table(rows)
+        answers = expected[:, table.feature_columns]
+        mended = self.readout.mend(
+            answers, table.features, table.masks[1][0], torch.from_numpy(asked)
+        )
+        # Only columns that are one feature, their own number, are read out.
+        return moved.index_copy_(1, table.feature_columns, mended - answers)
 
     def _posteriors(self, rows: Rows, n_samples: int) -> Iterator[FusedPosterior]:
         at_once = max(1, min(self.rows_at_once, self._rows_at_once(n_samples)))

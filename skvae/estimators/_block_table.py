@@ -75,10 +75,11 @@ class BlockTable(LatentTable):
         """
         if target is None:
             rows = self._rows(X)
-            expected = self._latent.expect(rows)
+            absent = ~self._modalities.present(rows.observed)
+            expected = self._latent.expect(rows, absent)
             return self._decode(np.where(rows.observed, rows.values, expected), None, like=X)
         targets, rows, _ = self._conditioned(X, target, None)
-        return self._block(self._latent.expect(rows), targets, X)
+        return self._block(self._latent.expect(rows, self._asked(targets, rows)), targets, X)
 
     def sample_conditional(
         self,
@@ -105,7 +106,7 @@ class BlockTable(LatentTable):
         check_positive(n_draws, "n_draws")
         targets, rows, _ = self._conditioned(X, target, None)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        drawn = self._latent.draw(rows, int(n_draws), seed)
+        drawn = self._latent.draw(rows, self._asked(targets, rows), int(n_draws), seed)
         return [self._block(values, targets, X) for values in drawn]
 
     def score_samples(
@@ -185,6 +186,11 @@ class BlockTable(LatentTable):
         shown = rows.only(modalities.columns(others))
         warn_of_empty_rows(modalities.present(shown.observed)[:, others])
         return targets, shown, rows
+
+    def _asked(self, targets: list[int], rows: Rows) -> np.ndarray:
+        """Which blocks are asked for, the same for all rows, bool (n, n_blocks)."""
+        asked = np.isin(np.arange(len(self._modalities.names)), targets)
+        return np.tile(asked, (len(rows.values), 1))
 
     def _block(self, values: np.ndarray, targets: list[int], X: Any) -> Any:
         """The columns of blocks, of encoded rows, in their own order."""

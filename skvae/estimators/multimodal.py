@@ -52,6 +52,11 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         How much the likelihood of each block counts in the posterior and in training: numbers by
         block name (1 where not named), or as much for a narrow block as for a wide one. Densities
         are those of the model, without weights.
+    readout : {"kernel", "decoder"}, default="kernel"
+        How `predict` and `sample_conditional` get to numbers of an absent block: the average of the
+        decoder's answer and of kernel ridge regressions on the blocks that a row has, which the
+        model completes; held-out rows set the weights. Or the decoder alone, whose answers are
+        those of the densities. Latents and densities do not change.
     prior : {"mixture", "normal"}, default="mixture"
         ``p(z)``: a mixture of Gaussians with one covariance, if it makes held-out rows more
         likely, or a standard normal.
@@ -100,6 +105,8 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         Of the mixture; 1 where a normal prior is better.
     uses_networks_ : bool
         Whether networks made held-out rows more likely.
+    decoder_shares_ : dict
+        Weight of the decoder in what is predicted, by block name; the rest is the regressions'.
     expert_precisions_ : ndarray of shape (n_blocks, n_components)
         What a whole block says about each latent, in units of the prior's precision.
     n_iter_ : int
@@ -147,6 +154,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         "n_private_components": [Interval(Integral, 0, None, closed="left")],
         "fusion": [StrOptions({"poe", "moe", "mopoe"})],
         "modality_weights": [dict, StrOptions({"balanced"}), None],
+        "readout": [StrOptions({"kernel", "decoder"})],
         "prior": [StrOptions({"mixture", "normal"})],
         "n_prior_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "alpha": BaseVAE._parameter_constraints["alpha"][2:],
@@ -160,6 +168,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         n_private_components: int = 0,
         fusion: str = "poe",
         modality_weights: Mapping[Any, float] | str | None = None,
+        readout: str = "kernel",
         prior: str = "mixture",
         n_prior_components: int | str = "auto",
         hidden_layer_sizes: str | Sequence[int] = "auto",
@@ -184,6 +193,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         self.n_private_components = n_private_components
         self.fusion = fusion
         self.modality_weights = modality_weights
+        self.readout = readout
         self.prior = prior
         self.n_prior_components = n_prior_components
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -261,8 +271,9 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         seed = self._seed()
         block_of = torch.from_numpy(modalities.block_of)[tensors.feature_columns]
         settings = self._multimodal_settings(modalities.weights(self.modality_weights), len(weight))
-        model, clusters, report = MultimodalFitter(tensors, block_of, settings, seed).fit()
-        self._latent = BlockLatentModel(model, scaler, seed, clusters)
+        fitter = MultimodalFitter(tensors, block_of, settings, seed)
+        model, clusters, readout, report = fitter.fit()
+        self._latent = BlockLatentModel(model, scaler, seed, clusters, readout)
         self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
         n_private = len(modalities.names) * int(self.n_private_components)
         names = [column.name for column in self._codec.columns]
@@ -273,6 +284,10 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         self.n_components_ = self._n_features_out = report.n_components - n_private
         self.n_prior_components_ = report.n_clusters
         self.uses_networks_ = report.networks
+        shares = np.ones(len(modalities.names)) if readout is None else readout.share.numpy()
+        self.decoder_shares_ = dict(
+            zip(modalities.names, shares.astype(float).tolist(), strict=True)
+        )
         self.expert_precisions_ = self._latent.expert_precisions[:, : self.n_components_]
         self._publish_history(report)
 
@@ -303,6 +318,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
             MultimodalSettings,
             n_private_components=int(self.n_private_components),
             fusion=self.fusion,
+            readout=self.readout,
             prior=self.prior,
             n_mixture=int(n_clusters),
             block_weights=tuple(weights.tolist()),

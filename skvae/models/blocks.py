@@ -19,6 +19,8 @@ from skvae.models.linear import LinearVAE
 
 # Entries of precision matrices held at once.
 ENTRIES_AT_ONCE = 16_000_000
+# Copying so many entries of a matrix takes as long as one more product.
+ENTRIES_A_CALL = 10_000
 # Precision of the means under their prior: next to none.
 FLAT = 1e-8
 # Precision of loadings that must stay at zero.
@@ -199,11 +201,13 @@ class Part:
 
 def products(matrices: Tensor, which: Tensor, vectors: Tensor) -> Tensor:
     """``matrices[which] @ vectors`` for sorted `which`, (p, r, k) and (n, k) to (n, r)."""
-    if len(which) > 4 * len(matrices):  # few: no matrix is copied
-        counts = which.bincount(minlength=len(matrices)).tolist()
-        parts = zip(vectors.split(counts), matrices, strict=True)
-        return torch.cat([own @ matrix.mT for own, matrix in parts])
-    return (matrices[which] @ vectors.unsqueeze(2)).squeeze(2)
+    used, counts = which.unique_consecutive(return_counts=True)
+    if len(used) * ENTRIES_A_CALL > len(which) * matrices[0].numel():  # small matrices: copied
+        return (matrices[which] @ vectors.unsqueeze(2)).squeeze(2)
+    if len(used) == 0:
+        return vectors.new_zeros(0, matrices.shape[1])
+    parts = zip(vectors.split(counts.tolist()), used.tolist(), strict=True)
+    return torch.cat([own @ matrices[pattern].mT for own, pattern in parts])
 
 
 def fit_block_linear_vae(

@@ -156,6 +156,14 @@ class BlockVAE(VAE):
         parts = tuple(self.view(shifts, mask, view.expand(len(mask), -1)) for view in each)
         return FusedPosterior(parts, weights)
 
+    def expected(self, features: Tensor, observed: Tensor) -> Tensor:
+        """Expected numbers and most probable codes of columns at the mean of ``q(z | x_o)``.
+
+        Rows and masks are (n, q), the result is (n, p).
+        """
+        centre = self.posterior(features, observed[None]).centre
+        return self.likelihoods.mean(self.decode(centre), self.free_parameters[:, 0])[0]
+
     def experts(self, features: Tensor, observed: Tensor) -> Tensor:
         """Shift of every block's expert, (n, n_blocks, k); zero where a block is absent."""
         shifts = self.blocks.shifts(features, observed)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
+from skvae.distributions.continuous import Gaussian, HeteroscedasticGaussian, StudentT
+from skvae.inference.readout import EVEN, BlockReadout
 from skvae.models.blocks import BlockLinearVAE, fit_block_linear_vae
 from skvae.models.clusters import ClusteredBlocks, fit_clusters
 from skvae.models.multimodal import BlockVAE
@@ -22,7 +24,11 @@ from skvae.training.matching import N_HIDINGS, HeldOutBound, MatchedBound
 
 # Rows that the linear start and the clusters see.
 MOST_ROWS = 20_000
+# Rows that regressions beside the model keep.
+READOUT_ROWS = 6000
 ROWS_PER_COMPONENT, MOST_COMPONENTS = 5, 160
+# Columns whose expected value is their feature's.
+NUMBERS = (Gaussian, HeteroscedasticGaussian, StudentT)
 # Numbers that one block's network sees.
 ENCODED_INPUTS = 160
 TEMPERATURES = (1.0, 0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)
@@ -40,6 +46,7 @@ class MultimodalSettings(DensitySettings):
     fusion: str = "poe"
     # One number for every block.
     block_weights: tuple[float, ...] = ()
+    readout: str = "kernel"
 
 
 @dataclass
@@ -50,6 +57,8 @@ class MultimodalReport(DensityReport):
     temperature: float = 1.0
     linked_rows_only: bool = False
     networks: bool = False
+    # Of the model beside regressions, by block.
+    shares: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 class MultimodalFitter:
@@ -75,7 +84,7 @@ class MultimodalFitter:
         member = block_of.unsqueeze(1) == torch.arange(len(settings.block_weights))
         self.present = (self.observed.double() @ member.double()) > 0
 
-    def fit(self) -> tuple[BlockVAE, ClusteredBlocks, MultimodalReport]:
+    def fit(self) -> tuple[BlockVAE, ClusteredBlocks, BlockReadout | None, MultimodalReport]:
         """Train everything.
 
         Returns
@@ -83,6 +92,8 @@ class MultimodalFitter:
         BlockVAE
         ClusteredBlocks
             Its linear start, in double precision.
+        BlockReadout or None
+            Regressions beside it.
         MultimodalReport
         """
         settings, report = self.settings, self.report
@@ -93,6 +104,7 @@ class MultimodalFitter:
         model = self._model(clusters, settings.hidden_layer_sizes)
         if settings.hidden_layer_sizes and settings.max_iter > 0:
             report.networks = self._train(model, rows, held_out)
+        report.shares = self._shares(model, clusters, rows, held_out)
         if not report.networks:
             if n_held_out:  # what was decided, from all rows
                 everything = order.sort().values
@@ -107,7 +119,9 @@ class MultimodalFitter:
         report.n_clusters = clusters.n_clusters
         report.n_linear_iter = clusters.blocks.point.n_iter
         model.eval().requires_grad_(False)
-        return model, clusters, report
+        beside = settings.readout == "kernel" and clusters.blocks.n_blocks > 1
+        readout = self.readout(clusters, order.sort().values) if beside else None
+        return model, clusters, readout, report
 
     # Linear start ---------------------------------------------------------------------------
 
@@ -255,6 +269,41 @@ class MultimodalFitter:
             fusion=self.settings.fusion,
             temperature=self.report.temperature,
         )
+
+    def readout(self, clusters: ClusteredBlocks, rows: Tensor) -> BlockReadout:
+        """Regressions beside the model, on some of the rows."""
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))
+        rows = rows[order][:READOUT_ROWS]
+        gaussian = torch.tensor(
+            [isinstance(each, NUMBERS) for each in self.likelihoods.likelihoods], dtype=torch.bool
+        )
+        return BlockReadout(
+            clusters,
+            self.report.temperature,
+            self.data.features[rows],
+            self.observed[rows],
+            self.data.weight[rows],
+            gaussian[self.data.feature_columns],
+            self.report.shares,
+        )
+
+    @torch.no_grad()
+    def _shares(
+        self, model: BlockVAE, clusters: ClusteredBlocks, rows: Tensor, held_out: Tensor
+    ) -> Tensor:
+        """How much of every block's answer is the model's, by rows held out."""
+        self.report.shares = shares = torch.full((clusters.blocks.n_blocks,), EVEN)
+        if self.settings.readout != "kernel":
+            return shares
+        readout, linked = self.readout(clusters, rows), self.present[held_out].sum(1) > 1
+        for block in range(len(shares) if len(shares) > 1 else 0):
+            some = held_out[linked & self.present[held_out, block]]
+            features, observed = self.data.features[some], self.observed[some]
+            if len(some):
+                shown = observed & (self.block_of != block)
+                answers = model.expected(features, shown)[:, self.data.feature_columns]
+                shares[block] = readout.weigh(block, answers, features, observed)
+        return shares
 
     def _inputs(self, block: int) -> EncoderInputs:
         mine = (self.block_of == block).nonzero().squeeze(1)
