@@ -12,9 +12,8 @@ from skvae.models.clusters import ClusteredBlocks
 
 # Training rows of one regression, at most and at least.
 MOST_ROWS, FEWEST_ROWS = 3000, 10
-# Rows that tell the model's share, at least; with fewer it is half.
-WEIGHING_ROWS = 30
-EVEN = 0.5
+# Rows that tell the model's share, at least, and its share where there are fewer.
+WEIGHING_ROWS, USUAL_SHARE = 30, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,11 @@ class BlockReadout:
         if not bool(observed[:, columns].all()):
             targets = self._filled(features, observed)
         points = self.points(features, observed, shown)
-        return fit_kernel_regression(points, targets[:, columns], self.weight[rows].double())
+        # Rows that show the same but lack the block.
+        more = (~present[:, block] & (present & shown).any(1)).nonzero().squeeze(1)[:MOST_ROWS]
+        others = self.points(self.features[more], self.observed[more], shown)
+        weight = self.weight[rows].double()
+        return fit_kernel_regression(points, targets[:, columns], weight, others)
 
     def weigh(self, block: int, answers: Tensor, features: Tensor, observed: Tensor) -> float:
         """The share with which the model's answers predict a block of new rows best.
@@ -123,14 +126,14 @@ class BlockReadout:
         others = torch.arange(len(self.share)) != block
         regression = self.regression(others, block)
         if regression is None or len(features) < WEIGHING_ROWS:
-            return EVEN
+            return USUAL_SHARE
         read = regression.predict(self.points(features, observed, others))
         held = observed[:, columns]
         gap = (answers[:, columns].double() - read).where(held, 0.0)
         missed = (features[:, columns].double() - read).where(held, 0.0)
         square = float(gap.square().sum())
         if square == 0:
-            return EVEN
+            return USUAL_SHARE
         return min(max(float((gap * missed).sum()) / square, 0.0), 1.0)
 
     def _columns(self, block: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.distributions.continuous import Gaussian, HeteroscedasticGaussian, StudentT
-from skvae.inference.readout import EVEN, BlockReadout
+from skvae.inference.readout import USUAL_SHARE, WEIGHING_ROWS, BlockReadout
 from skvae.models.blocks import BlockLinearVAE, fit_block_linear_vae
 from skvae.models.clusters import ClusteredBlocks, fit_clusters
 from skvae.models.multimodal import BlockVAE
@@ -32,10 +32,14 @@ NUMBERS = (Gaussian, HeteroscedasticGaussian, StudentT)
 # Numbers that one block's network sees.
 ENCODED_INPUTS = 160
 TEMPERATURES = (1.0, 0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)
+# Where too few rows tell.
+USUAL_TEMPERATURE = 0.3
 # Clusters that share rows at less than this merge.
 COLDEST = 0.3
 # Below this share of rows with several blocks, these alone may know better how blocks relate.
 FEW_LINKS, FEWEST_LINKS = 0.5, 20
+# Parts of them that are held out in turn, or only one of them where there are more rows.
+FOLDS, FOLDED_LINKS = 4, 400
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class MultimodalReport(DensityReport):
 
     n_clusters: int = 1
     temperature: float = 1.0
+    # Whether too few rows told the temperature.
+    guessed: bool = False
     linked_rows_only: bool = False
     networks: bool = False
     # Of the model beside regressions, by block.
@@ -102,7 +108,10 @@ class MultimodalFitter:
         held_out, rows = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         clusters = self._clusters(self._linear(rows), rows, held_out)
         model = self._model(clusters, settings.hidden_layer_sizes)
-        if settings.hidden_layer_sizes and settings.max_iter > 0:
+        # Rows of single blocks, where they are the most, teach networks nothing about links.
+        few_links = (self.present[rows].sum(1) > 1).double().mean() < FEW_LINKS
+        alone = clusters.blocks.n_blocks > 1 and bool(few_links)
+        if settings.hidden_layer_sizes and settings.max_iter > 0 and not alone:
             report.networks = self._train(model, rows, held_out)
         report.shares = self._shares(model, clusters, rows, held_out)
         if not report.networks:
@@ -112,7 +121,7 @@ class MultimodalFitter:
                     self._fit_linear(self._linking(everything)),
                     everything,
                     clusters.n_clusters,
-                    max(report.temperature, COLDEST),
+                    1.0 if report.guessed else max(report.temperature, COLDEST),
                 )
             model = self._model(clusters, ())
         report.n_components = model.n_components
@@ -128,12 +137,16 @@ class MultimodalFitter:
     def _some(self, rows: Tensor) -> Tensor:
         return rows[torch.randperm(len(rows), generator=self.generator)[:MOST_ROWS]]
 
-    def _n_components(self) -> int:
-        """As many as the data can tell: a fifth of the rows that a feature has, at most."""
+    def _n_components(self, linked: bool) -> int:
+        """As many as the data can tell: a fifth of the rows that a feature has, at most.
+
+        Of all rows, or of those that have several blocks.
+        """
         given = self.settings.n_components
         if given is not None and not isinstance(given, str):
             return int(given)
-        per_feature = float(self.observed.double().sum(0).mean())
+        used = self.observed[self.present.sum(1) > 1] if linked else self.observed
+        per_feature = float(used.double().sum(0).mean())
         most = min(len(self.block_of), MOST_COMPONENTS)
         return max(1, min(int(per_feature / ROWS_PER_COMPONENT), most))
 
@@ -143,13 +156,14 @@ class MultimodalFitter:
         some = self._some(rows)
         linked = some[self.present[some].sum(1) > 1]
         if FEWEST_LINKS <= len(linked) < FEW_LINKS * len(some):
-            test = torch.zeros(len(self.observed), dtype=torch.bool)
-            test[linked[::4]] = True
-            errors = [
-                self._link_error(self._fit_linear(part[~test[part]]), linked[::4])
-                for part in (some, linked)
-            ]
-            self.report.linked_rows_only = errors[1] < errors[0]
+            errors = torch.zeros(2, dtype=torch.float64)
+            for fold in range(FOLDS if len(linked) < FOLDED_LINKS else 1):
+                held_out = linked[fold::FOLDS]
+                for alone, part in enumerate((some, linked)):
+                    self.report.linked_rows_only = bool(alone)
+                    blocks = self._fit_linear(part[~torch.isin(part, held_out)])
+                    errors[alone] += self._link_error(blocks, held_out)
+            self.report.linked_rows_only = bool(errors[1] < errors[0])
         return self._fit_linear(self._linking(rows))
 
     def _linking(self, rows: Tensor) -> Tensor:
@@ -164,12 +178,12 @@ class MultimodalFitter:
             self.data.features[rows].double(),
             self.observed[rows],
             self.block_of,
-            self._n_components(),
+            self._n_components(self.report.linked_rows_only),
             n_private=self.settings.n_private_components,
             sample_weight=self.data.weight[rows].double(),
             block_weights=torch.tensor(self.settings.block_weights, dtype=torch.float64),
         )
-        return rotated(blocks, self._n_components())
+        return rotated(blocks, self._n_components(self.report.linked_rows_only))
 
     def _link_error(self, blocks: BlockLinearVAE, rows: Tensor) -> float:
         """Mean squared error of blocks predicted from the others."""
@@ -224,8 +238,11 @@ class MultimodalFitter:
         rows cannot tell apart by a standard error, the most cautious (Breiman et al. 1984).
         """
         rows = rows[self.present[rows].sum(1) > 1]
-        if len(rows) < 2:
+        if clusters.blocks.n_blocks == 1:
             return 1.0
+        if len(rows) < WEIGHING_ROWS:
+            self.report.guessed = True
+            return USUAL_TEMPERATURE
         x, observed = self.data.features[rows].double(), self.observed[rows]
         whole = clusters.responsibilities(x, observed)
         losses = torch.zeros(len(TEMPERATURES), len(rows), dtype=torch.float64)
@@ -292,7 +309,7 @@ class MultimodalFitter:
         self, model: BlockVAE, clusters: ClusteredBlocks, rows: Tensor, held_out: Tensor
     ) -> Tensor:
         """How much of every block's answer is the model's, by rows held out."""
-        self.report.shares = shares = torch.full((clusters.blocks.n_blocks,), EVEN)
+        self.report.shares = shares = torch.full((clusters.blocks.n_blocks,), USUAL_SHARE)
         if self.settings.readout != "kernel":
             return shares
         readout, linked = self.readout(clusters, rows), self.present[held_out].sum(1) > 1
