@@ -24,7 +24,7 @@ ROOMS = [
 # These know tensors only.
 TENSOR_ROOMS = {"training", "inference", "models", "nn", "distributions"}
 # What rooms that are not estimators may use of scikit-learn.
-SKLEARN_TOOLS = ("sklearn.utils", "sklearn.exceptions", "sklearn.cluster")
+SKLEARN_TOOLS = ("sklearn.utils", "sklearn.exceptions")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from skvae.estimators._latent import LatentModel, Rows
-from skvae.inference import noise_block
+from skvae.inference import Table, noise_block
 from skvae.inference.readout import BlockReadout
 from skvae.inference.session import torch_defaults
 from skvae.models.clusters import ClusteredBlocks
-from skvae.models.fusion import FusedPosterior
+from skvae.models.fusion import FusedPosterior, views
 from skvae.models.multimodal import BlockVAE
 
 # Entries of matrices that one part of the rows may need.
-ENTRIES_AT_ONCE = 10_000_000
+ENTRIES_AT_ONCE = 60_000_000
 # Samples of z behind an expected value, where the decoder is not linear.
 MEAN_SAMPLES = 64
 
@@ -47,7 +47,7 @@ class BlockLatentModel(LatentModel):
         jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
         parts = [
             self.clusters.log_prob(part.features.double(), part.masks[1][0])
-            for part in self.table(rows).chunks(self.rows_at_once)
+            for part in self._parts(rows, ENTRIES_AT_ONCE)
         ]
         scores = torch.cat(parts).numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)
@@ -55,12 +55,15 @@ class BlockLatentModel(LatentModel):
     @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
-        parts = [
-            self.posterior(part).moments(None)
-            for part in self.table(rows).chunks(self.rows_at_once)
-        ]
+        parts = [self.posterior(part).moments(None) for part in self._parts(rows, ENTRIES_AT_ONCE)]
         means, deviations = (torch.cat(each, dim=1)[0] for each in zip(*parts, strict=True))
         return means.double().numpy(), deviations.double().numpy()
+
+    @torch_defaults()
+    def means(self, rows: Rows) -> np.ndarray:
+        """Posterior means alone, for which no covariance of clusters is needed."""
+        parts = [self.posterior(part).centre for part in self._parts(rows, ENTRIES_AT_ONCE)]
+        return torch.cat(parts, dim=1)[0].double().numpy()
 
     @torch_defaults()
     def expect(self, rows: Rows, asked: np.ndarray) -> np.ndarray:
@@ -97,7 +100,7 @@ class BlockLatentModel(LatentModel):
                 driven = model.decode(posterior.centre)
                 parts.append(model.likelihoods.mean(driven, free)[0])
                 continue
-            driven = model.decode(posterior.rsample(noise)[0])
+            driven = model.decode(posterior.place(noise))
             statistics = model.likelihoods.statistics(driven, free.unsqueeze(1)).mean(2)
             parts.append(model.likelihoods.point(statistics)[0])
         return torch.cat(parts)
@@ -116,14 +119,21 @@ class BlockLatentModel(LatentModel):
         return moved.index_copy_(1, table.feature_columns, mended - answers)
 
     def _posteriors(self, rows: Rows, n_samples: int) -> Iterator[FusedPosterior]:
-        at_once = max(1, min(self.rows_at_once, self._rows_at_once(n_samples)))
-        for part in self.table(rows).chunks(at_once):
+        for part in self._parts(rows, self._rows_at_once(n_samples)):
             yield self.posterior(part)
 
-    @property
-    def rows_at_once(self) -> int:
-        """Rows that may each have a covariance of their own."""
-        return max(16, ENTRIES_AT_ONCE // self.model.n_components**2)
+    def _parts(self, rows: Rows, most: int) -> Iterator[Table]:
+        """The table in parts of so many rows, or of fewer that their posteriors fit into memory."""
+        table, blocks = self.table(rows), self.model.blocks
+        observed = table.masks[1][0]
+        n_views = len(views(blocks.n_blocks, self.model.fusion))
+        # Of a row, the clusters' shares, and matrices too if its holes are like no other row's.
+        k, n_clusters = self.model.n_components, len(self.model.prior.centres)
+        entries = n_clusters
+        if not torch.equal(observed, blocks.present(observed)[:, blocks.block_of]):
+            entries += k * (2 * k + n_clusters)
+        entries *= n_views
+        yield from table.chunks(max(1, min(most, ENTRIES_AT_ONCE // entries)))
 
     @property
     def _scorer(self) -> LatentModel:

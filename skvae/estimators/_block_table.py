@@ -26,7 +26,7 @@ class BlockTable(LatentTable):
     # Latents --------------------------------------------------------------------------------
 
     def posterior(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of ``q(z | x_o)``, wider where blocks are absent.
+        """Mean and standard deviation of ``q(z | x_o)``, wider where blocks are absent or disagree.
 
         Parameters
         ----------

@@ -105,6 +105,10 @@ class LatentModel:
             torch.cat(deviations, dim=1)[0].double().numpy(),
         )
 
+    def means(self, rows: Rows) -> np.ndarray:
+        """Posterior means alone."""
+        return self.moments(rows)[0]
+
     @torch_defaults()
     def decode(self, z: np.ndarray, context: Tensor | None = None) -> np.ndarray:
         """Means and most probable codes given latents (n, k), shape (n, p)."""

@@ -86,7 +86,7 @@ class LatentTable(DensityEstimator):
 
     def _check_finite(self, rows: Rows, divergences: np.ndarray) -> None:
         """Refuse a model that gives no numbers, which only users' modules can make of one."""
-        z = self._latent.moments(rows)[0]
+        z = self._latent.means(rows)
         fine = np.isfinite(z).all() and np.isfinite(divergences).all()
         if not fine or not np.isfinite(self._latent.decode(z, rows.context)).all():
             raise ValueError(
@@ -151,7 +151,7 @@ class LatentTable(DensityEstimator):
         DataFrame or ndarray of shape (n_samples, n_columns)
         """
         rows = self._rows(X)
-        z = self._latent.moments(rows)[0]
+        z = self._latent.means(rows)
         return self._decode(self._latent.decode(z, rows.context), rows.given, like=X)
 
     # Density --------------------------------------------------------------------------------

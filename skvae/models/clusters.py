@@ -13,8 +13,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
+from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from skvae.distributions.natural import LOG_TWO_PI
@@ -23,6 +22,8 @@ from skvae.models.blocks import BlockLinearVAE, Part, products
 # Rounds in which clusters keep their first rows, and spread and centres settle.
 SETTLING = 3
 JITTER = 1e-6
+# Of k-means, and points among which each of its seeds is the best.
+MEANS_ROUNDS, N_TRIES = 20, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ def fit_clusters(
     k = blocks.point.n_components
     kept = torch.ones(k, dtype=torch.bool) if shared is None else shared
     points = _points(blocks, x, observed)
-    n_clusters = min(n_clusters, len(points.unique(dim=0)))
+    n_clusters = min(n_clusters, len(points[weight > 0].unique(dim=0)))
     first = _first_clusters(points, weight, n_clusters, seed)
     state = _State(
         x.new_zeros(n_clusters, k), torch.eye(k).to(x), torch.eye(k).to(x), x.new_zeros(n_clusters)
@@ -183,13 +184,32 @@ def _points(blocks: BlockLinearVAE, x: Tensor, observed: Tensor) -> Tensor:
 
 
 def _first_clusters(points: Tensor, weight: Tensor, n_clusters: int, seed: int) -> Tensor:
-    """Hard responsibilities by k-means, (n, n_clusters)."""
+    """Hard responsibilities by k-means of the rows that count, (n, n_clusters)."""
+    used = points[weight > 0]
+    seeds = _seeds(used, n_clusters, torch.Generator().manual_seed(seed)).numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
-        means = KMeans(n_clusters, n_init=1, random_state=seed)
-        found = means.fit_predict(points.numpy(), sample_weight=weight.numpy())
-    one_hot = torch.nn.functional.one_hot(torch.as_tensor(found).long(), n_clusters)
-    return one_hot.to(points)
+        warnings.simplefilter("ignore")  # a cluster may lose its rows
+        centres, _ = kmeans2(used.numpy(), seeds, iter=MEANS_ROUNDS, minit="matrix")
+    found = torch.cdist(points, torch.as_tensor(centres)).argmin(1)
+    return torch.nn.functional.one_hot(found, n_clusters).to(points)
+
+
+def _seeds(points: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor:
+    """Points far from one another by greedy k-means++ (Arthur and Vassilvitskii 2007).
+
+    SciPy's measures every distance anew for every seed.
+    """
+    chosen = torch.empty(n_clusters, dtype=torch.long)
+    away = torch.ones_like(points[:, 0])
+    for place in range(n_clusters):
+        tries = torch.multinomial(away, N_TRIES if place else 1, True, generator=generator)
+        squares = torch.cdist(points[tries], points).square()
+        if place:
+            squares = squares.minimum(away)
+        best = squares.sum(1).argmin()
+        chosen[place], away = tries[best], squares[best]
+        away[chosen[place]] = 0.0
+    return points[chosen]
 
 
 def _update(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from torch import Tensor
 from skvae.distributions.natural import LOG_TWO_PI
 from skvae.models.blocks import products
 
-# Subsets of more blocks are too many to mix.
-MOST_MIXED_BLOCKS = 8
+# All subsets of six blocks; of more blocks, random ones are mixed.
+MOST_SUBSETS = 63
 # Entries of gathered matrices held at once.
 ENTRIES_AT_ONCE = 16_000_000
 
@@ -21,14 +22,19 @@ def views(n_blocks: int, fusion: str) -> Tensor:
     """The subsets of blocks whose products of experts are mixed, bool (n_views, n_blocks).
 
     All blocks ("poe", Wu and Goodman 2018), single ones ("moe", Shi et al. 2019) or every subset
-    ("mopoe", Sutter et al. 2021).
+    ("mopoe", Sutter et al. 2021), or where these are too many all blocks and random subsets.
     """
     if fusion == "poe":
         return torch.ones(1, n_blocks, dtype=torch.bool)
     if fusion == "moe":
         return torch.eye(n_blocks, dtype=torch.bool)
-    subsets = list(itertools.product([False, True], repeat=n_blocks))[1:]
-    return torch.tensor(subsets)
+    if 2**n_blocks - 1 <= MOST_SUBSETS:
+        return torch.tensor(list(itertools.product([False, True], repeat=n_blocks))[1:])
+    # Twice as many as are needed, for the sake of the rare empty one.
+    generator = torch.Generator().manual_seed(n_blocks)
+    subsets = torch.rand(2 * MOST_SUBSETS, n_blocks, generator=generator) < 0.5
+    subsets = subsets[subsets.any(1)][: MOST_SUBSETS - 1]
+    return torch.cat([torch.ones_like(subsets[:1]), subsets])
 
 
 def view_weights(each: Tensor, present: Tensor) -> Tensor:
@@ -42,15 +48,13 @@ def view_weights(each: Tensor, present: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (n, n_views)
-        The same for all views whose blocks are all there. A single view is always the one; where
-        none fits, the row has no block and any view is the prior.
+        The same for all views that have a block in common with the row; a row without a block has
+        the prior, whatever the view. What views have in common with a row are its own subsets,
+        all as often where `each` are all subsets.
     """
-    if len(each) == 1:
-        return torch.ones(len(present), 1)
-    fits = (each.unsqueeze(0) <= present.unsqueeze(1)).all(-1).float()
-    nothing = fits.sum(1) == 0
-    fits[nothing, 0] = 1.0
-    return fits / fits.sum(1, keepdim=True)
+    meets = (each.unsqueeze(0) & present.unsqueeze(1)).any(-1).float()
+    meets[~present.any(1), 0] = 1.0
+    return meets / meets.sum(1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,40 +69,50 @@ class Patterns:
         ``L^-T``: the covariance is ``spread spread'``.
     half_log_det : Tensor of shape (p,)
         Of the precisions.
-    offsets : Tensor of shape (p, n_clusters, k)
-        What a cluster of the prior adds to the mean.
-    gain : Tensor of shape (p, n_clusters)
-        What that adds to the log-evidence of the cluster.
-    gap : Tensor of shape (p,)
-        Divergence of a posterior from a cluster of the prior around the same centre.
+    pull : Tensor of shape (p, n_clusters, k)
+        Of the prior's clusters on the mean, in whitened coordinates.
+    prior_root : Tensor of shape (k, k)
+        Lower factor of the precision inside the prior's clusters.
     """
 
     root: Tensor
     spread: Tensor
     half_log_det: Tensor
-    offsets: Tensor
-    gain: Tensor
-    gap: Tensor
+    pull: Tensor
+    prior_root: Tensor
 
     @classmethod
     def from_precision(cls, precision: Tensor, centres: Tensor, within: Tensor) -> Patterns:
         """Of precisions (p, k, k) and the prior: centres (n_clusters, k), precision (k, k)."""
-        pull = centres @ within
         root = torch.linalg.cholesky(precision)
         eye = torch.eye(root.shape[-1], dtype=root.dtype).expand_as(root)
         spread = torch.linalg.solve_triangular(root, eye, upper=False).mT.contiguous()
-        offsets = pull @ spread @ spread.mT
         half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(-1)
-        prior_root = torch.linalg.cholesky(within)
-        trace = (spread.mT @ prior_root).square().sum((1, 2))
-        log_det = half_log_det - prior_root.diagonal().log().sum()
-        gap = 0.5 * (trace - len(within)) + log_det
-        return cls(root, spread, half_log_det, offsets, 0.5 * (offsets * pull).sum(-1), gap)
+        pull = centres @ within @ spread
+        return cls(root, spread, half_log_det, pull, torch.linalg.cholesky(within))
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """What a cluster of the prior adds to the mean, (p, n_clusters, k)."""
+        return self.pull @ self.spread.mT
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """What that adds to the log-evidence of the cluster, (p, n_clusters)."""
+        return 0.5 * self.pull.square().sum(-1)
+
+    @cached_property
+    def gap(self) -> Tensor:
+        """Divergence of a posterior from a cluster of the prior around the same centre, (p,)."""
+        trace = (self.spread.mT @ self.prior_root).square().sum((1, 2))
+        log_det = self.half_log_det - self.prior_root.diagonal().log().sum()
+        return 0.5 * (trace - len(self.prior_root)) + log_det
 
     def joined(self, other: Patterns) -> Patterns:
-        """These and others."""
-        mine, theirs = vars(self), vars(other)
-        return Patterns(**{name: torch.cat([mine[name], theirs[name]]) for name in mine})
+        """These and others, under the same prior."""
+        mine = (self.root, self.spread, self.half_log_det, self.pull)
+        theirs = (other.root, other.spread, other.half_log_det, other.pull)
+        return Patterns(*map(torch.cat, zip(mine, theirs, strict=True)), self.prior_root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,27 +138,26 @@ class Product:
     @property
     def centre(self) -> Tensor:
         """Means over the clusters, shape (n, k)."""
-        return self.mean + self._over_clusters(self.patterns.offsets)
+        pulled = self._over_clusters(self.patterns.pull)
+        return self.mean + apply(self.patterns.spread, self.which, pulled)
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Means and variances, both (n, k)."""
+    @property
+    def variance(self) -> Tensor:
+        """Of every latent, shape (n, k)."""
         first = self._over_clusters(self.patterns.offsets)
         second = self._over_clusters(self.patterns.offsets.square())
         within = self.patterns.spread.square().sum(-1)[self.which]
-        return self.mean + first, within + (second - first.square()).clamp(min=0.0)
+        return within + (second - first.square()).clamp(min=0.0)
 
     def _over_clusters(self, values: Tensor) -> Tensor:
         """Weighted mean of (p, n_clusters, k) for every row, (n, k)."""
         return apply(values.mT, self.which, self.share)
 
-    def place(self, noise: Tensor, cluster: Tensor) -> Tensor:
-        """Latents (n, s, k) from noise (s, k) or (n, s, k) and the numbers of clusters (n, s)."""
-        if noise.ndim == 2:
-            moved = (noise @ self.patterns.spread.mT)[self.which]
-        else:
-            moved = noise @ self.patterns.spread[self.which].mT
-        centre = self.mean.unsqueeze(1) + self.patterns.offsets[self.which.unsqueeze(1), cluster]
-        return centre + moved
+    def place(self, rows: Tensor, noise: Tensor, cluster: Tensor) -> Tensor:
+        """Latents (m, k) of rows (m,) from noise (m, k) and the numbers of clusters (m,)."""
+        which = self.which[rows]
+        moved = apply(self.patterns.spread, which, noise + self.patterns.pull[which, cluster])
+        return self.mean[rows] + moved
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of latents (n, s, k) or (1, s, k), shape (n, s)."""
@@ -179,19 +192,28 @@ class FusedPosterior:
     @property
     def centre(self) -> Tensor:
         """Means, shape (1, n, k)."""
-        return self.moments(None)[0]
+        each = torch.stack([part.centre for part in self.parts], dim=1)
+        return (self.weights.unsqueeze(1) @ each).transpose(0, 1)
 
     def moments(self, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means and standard deviations, both (1, n, k); exact, without the noise."""
         first = second = torch.zeros(())
         for part, weight in zip(self.parts, self.weights.unsqueeze(-1).unbind(1), strict=True):
-            mean, variance = part.moments()
+            mean = part.centre
             first = first + weight * mean
-            second = second + weight * (variance + mean.square())
+            second = second + weight * (part.variance + mean.square())
         return first[None], (second - first.square()).clamp(min=1e-12).sqrt()[None]
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples (1, n, s, k) and their log-densities (1, n, s) from noise (s, k) or (1, n, s, k).
+        """Samples (1, n, s, k) and their log-densities (1, n, s).
+
+        From noise (s, k) or (1, n, s, k).
+        """
+        z = self.place(noise)
+        return z, self.log_prob_at(z)
+
+    def place(self, noise: Tensor) -> Tensor:
+        """Samples (1, n, s, k) from noise (s, k) or (1, n, s, k).
 
         Which view and cluster a sample comes from is stratified, the same for all rows.
         """
@@ -199,8 +221,7 @@ class FusedPosterior:
         n_samples = noise.shape[-2]
         order = torch.randperm(n_samples, generator=torch.Generator().manual_seed(n_samples))
         levels = ((order + 0.5) / n_samples).expand(len(self.weights), -1).contiguous()
-        z = self._place(noise, levels)
-        return z, self.log_prob_at(z)
+        return self._place(noise, levels)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """One draw from each posterior, shape (1, n, k)."""
@@ -221,11 +242,12 @@ class FusedPosterior:
         below = joint.flatten(1).cumsum(-1)
         pick = torch.searchsorted(below / below[:, -1:], levels).clamp(max=below.shape[1] - 1)
         view, cluster = pick // n_clusters, pick % n_clusters
-        z = self.parts[0].place(noise, cluster)
-        for number, part in enumerate(self.parts[1:], start=1):
-            mine = (view == number).unsqueeze(-1)
-            if bool(mine.any()):
-                z = torch.where(mine, part.place(noise, cluster), z)
+        noise = noise.expand(*levels.shape, -1)
+        z = torch.empty_like(noise)
+        for number, part in enumerate(self.parts):
+            rows, samples = (view == number).nonzero(as_tuple=True)
+            some = part.place(rows, noise[rows, samples], cluster[rows, samples])
+            z = z.index_put((rows, samples), some)
         return z[None]
 
 
@@ -245,9 +267,10 @@ def product(
     temperature : float
         Power of the clusters' likelihood ratios.
     """
-    mean = apply(patterns.spread, which, apply(patterns.spread.mT, which, shift))
-    # The clusters' evidence: `offset . shift`, and what their centres add.
-    evidence = apply(patterns.offsets, which, shift.detach())
+    # The clusters' evidence: that of the shift, and what their centres add.
+    whitened = apply(patterns.spread.mT, which, shift)
+    mean = apply(patterns.spread, which, whitened)
+    evidence = apply(patterns.pull, which, whitened.detach())
     ratios = evidence + patterns.gain[which] + log_weights
     share = (temperature * ratios).softmax(-1).clamp(min=1e-30)
     return Product(mean, which, patterns, share)

@@ -153,6 +153,8 @@ class BlockVAE(VAE):
         shifts = self.experts(features, mask)
         each = views(self.blocks.n_blocks, self.fusion)
         weights = view_weights(each, self.blocks.present(mask))
+        if len(each) > 1 and self._has_holes(mask):
+            return FusedPosterior(self._views_of_holes(each, shifts, mask), weights)
         parts = tuple(self.view(shifts, mask, view.expand(len(mask), -1)) for view in each)
         return FusedPosterior(parts, weights)
 
@@ -190,10 +192,32 @@ class BlockVAE(VAE):
         """
         seen = observed & chosen[:, self.blocks.block_of]
         patterns, which = self._patterns(seen)
-        shift = (shifts * chosen.unsqueeze(-1)).sum(1)
+        return self._product((shifts * chosen.unsqueeze(-1)).sum(1), which, patterns)
+
+    def _product(self, shift: Tensor, which: Tensor, patterns: Patterns) -> Product:
         pull = self.prior.centres @ self.prior.within
         own = self.prior.log_weights - 0.5 * (self.prior.centres * pull).sum(-1)
         return product(shift, which, patterns, own, self.temperature)
+
+    def _views_of_holes(
+        self, each: Tensor, shifts: Tensor, observed: Tensor
+    ) -> tuple[Product, ...]:
+        """As of `view`; what a block says under a mask is found once for all views."""
+        masks, which = torch.unique(observed, dim=0, return_inverse=True)
+        experts = torch.stack(
+            [self.blocks.information(masks & mine) for mine in self.blocks.member.mT], dim=1
+        )
+        parts = []
+        for view in each:
+            precision = experts[:, view].sum(1) + self.prior.within
+            patterns = Patterns.from_precision(precision, self.prior.centres, self.prior.within)
+            parts.append(self._product(shifts[:, view].sum(1), which, patterns))
+        return tuple(parts)
+
+    def _has_holes(self, observed: Tensor) -> bool:
+        """Whether rows lack single columns of blocks."""
+        present = self.blocks.present(observed)
+        return not torch.equal(observed, present[:, self.blocks.block_of])
 
     @torch.no_grad()
     def _patterns(self, observed: Tensor) -> tuple[Patterns, Tensor]:
@@ -201,11 +225,10 @@ class BlockVAE(VAE):
 
         Kept from call to call for rows that lack whole blocks only, which are few kinds.
         """
-        present = self.blocks.present(observed)
-        if not torch.equal(observed, present[:, self.blocks.block_of]):
+        if self._has_holes(observed):
             masks, which = torch.unique(observed, dim=0, return_inverse=True)
             return self._of_masks(masks), which
-        kinds, which = torch.unique(present, dim=0, return_inverse=True)
+        kinds, which = torch.unique(self.blocks.present(observed), dim=0, return_inverse=True)
         size = self.n_components * (2 * self.n_components + len(self.prior.centres))
         if (len(self._kinds) + len(kinds)) * size > MOST_KEPT:
             self._forget()

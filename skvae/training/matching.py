@@ -49,7 +49,9 @@ class MatchedBound:
             whole.share, self.n_samples, replacement=True, generator=generator
         )
         noise = torch.randn(*cluster.shape, model.n_components, generator=generator)
-        driven = model.decode(whole.place(noise, cluster)[None])
+        rows = torch.arange(len(observed)).repeat_interleave(self.n_samples)
+        z = whole.place(rows, noise.flatten(0, 1), cluster.flatten()).unflatten(0, cluster.shape)
+        driven = model.decode(z[None])
         log_likelihood = model.log_likelihood(driven, batch.targets, batch.visible)[0]
         bound = (log_likelihood * self.column_weights).sum(-1)
         bound = (bound - self.beta * _divergence(model, whole, cluster)).mean(-1)

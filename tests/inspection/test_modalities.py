@@ -22,8 +22,9 @@ SCALES = np.array([1, 5, 0.1, 2, 30, 1, 1, 4])
 
 
 def linear(blocks=None, n_components=2, **options):
-    options = {"hidden_layer_sizes": (), "prior": "normal", "random_state": 0, **options}
-    return MultimodalVAE(blocks, n_components, **options)
+    # Formulas are those of the product of experts, without regressions beside it.
+    formula = {"fusion": "poe", "readout": "decoder", "prior": "normal", "hidden_layer_sizes": ()}
+    return MultimodalVAE(blocks, n_components, random_state=0, **(formula | options))
 
 
 def only(X, *columns):

@@ -66,11 +66,30 @@ def test_views_are_those_of_the_papers():
     assert len(views(3, "mopoe")) == 7
 
 
-def test_views_without_their_blocks_have_no_weight():
-    present = torch.tensor([[True, False, True], [False, False, False]])
+def test_what_views_share_with_a_row_is_each_of_its_subsets_as_often():
+    present = torch.tensor([[True, False, True], [False, True, False], [False, False, False]])
     each = views(3, "mopoe")
     weights = view_weights(each, present)
-    assert torch.allclose(weights.sum(1), torch.ones(2))
-    used = each[weights[0] > 0]
-    assert not used[:, 1].any()
-    assert len(used) == 3
+    assert torch.allclose(weights.sum(1), torch.ones(3))
+    for row, subsets in zip(range(2), (3, 1), strict=True):
+        share = {}
+        for view, weight in zip(each & present[row], weights[row].tolist(), strict=True):
+            share[tuple(view.tolist())] = share.get(tuple(view.tolist()), 0.0) + weight
+        share = {view: weight for view, weight in share.items() if weight}
+        assert len(share) == subsets
+        assert all(weight == pytest.approx(1 / subsets) for weight in share.values())
+        assert not share.get((False, False, False))
+
+
+def test_single_views_of_absent_blocks_have_no_weight():
+    present = torch.tensor([[True, False, True]])
+    assert view_weights(views(3, "moe"), present).tolist() == [[0.5, 0.0, 0.5]]
+
+
+def test_of_too_many_subsets_all_blocks_and_random_ones():
+    each = views(10, "mopoe")
+    assert each.shape == (63, 10)
+    assert each[0].all()
+    assert each.any(1).all()
+    assert 0.4 < each.float().mean() < 0.6
+    assert torch.equal(each, views(10, "mopoe"))
