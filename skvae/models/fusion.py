@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -110,9 +110,13 @@ class Patterns:
 
     def joined(self, other: Patterns) -> Patterns:
         """These and others, under the same prior."""
-        mine = (self.root, self.spread, self.half_log_det, self.pull)
-        theirs = (other.root, other.spread, other.half_log_det, other.pull)
-        return Patterns(*map(torch.cat, zip(mine, theirs, strict=True)), self.prior_root)
+        return replace(
+            self,
+            root=torch.cat([self.root, other.root]),
+            spread=torch.cat([self.spread, other.spread]),
+            half_log_det=torch.cat([self.half_log_det, other.half_log_det]),
+            pull=torch.cat([self.pull, other.pull]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
