@@ -1,4 +1,4 @@
-"""Class probabilities passed on between rows that lie near each other."""
+"""Class probabilities and numbers passed on between rows that lie near each other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ DISTANCES_AT_ONCE = 16_000_000
 SPARE = 6
 # Rounds of averaging; what is left then has travelled further than labels reach.
 MOST_ROUNDS, ROUND_TOL = 200, 1e-4
+# How many neighbours numbers are passed on to, how strongly, and a share of walks that is none.
+SPREAD_NEIGHBOURS, SPREAD_STRENGTH, NO_MASS = 8, 0.8, 1e-6
 
 
 def nearest(
@@ -130,6 +132,49 @@ class NeighbourGraph:
         reach = squared[:, -1:].clamp(min=1e-12)
         each = torch.exp(-squared / (reach * self.reach[index]).sqrt()).clamp(min=1e-30)
         return each / each.sum(1, keepdim=True), index
+
+
+@dataclass(frozen=True, eq=False)
+class SpreadRegression:
+    """Averages of targets that few rows have, by how easily a walk among all rows gets to these.
+
+    Attributes
+    ----------
+    graph : NeighbourGraph
+        Of rows with a target and without.
+    sums : Tensor of shape (m, q)
+        Of targets less their mean, by the walks' weights.
+    mass : Tensor of shape (m,)
+        Sums of these weights.
+    mean : Tensor of shape (q,)
+    """
+
+    graph: NeighbourGraph
+    sums: Tensor
+    mass: Tensor
+    mean: Tensor
+
+    @classmethod
+    def fit(
+        cls, points: Tensor, targets: Tensor, weight: Tensor, others: Tensor
+    ) -> SpreadRegression:
+        """From points (n, d) with targets (n, q) and weights (n,), and others (m, d) without."""
+        graph = NeighbourGraph.build(torch.cat([points, others]), SPREAD_NEIGHBOURS)
+        mean = (weight.unsqueeze(1) * targets).sum(0) / weight.sum()
+        start = weight.unsqueeze(1) * torch.cat(
+            [torch.ones_like(targets[:, :1]), targets - mean], 1
+        )
+        start = torch.nn.functional.pad(start, (0, 0, 0, len(others)))
+        found = torch.from_numpy(graph.smooth(start.numpy(), SPREAD_STRENGTH)).to(targets)
+        return cls(graph, found[:, 1:], found[:, 0], mean)
+
+    def predict(self, points: Tensor) -> Tensor:
+        """At points (n, d), shape (n, q); the mean where walks get nowhere."""
+        weight, index = self.graph.weights(points)
+        weight = weight.to(self.sums)
+        mass = (weight * self.mass[index]).sum(1, keepdim=True)
+        sums = (weight.unsqueeze(2) * self.sums[index]).sum(1)
+        return self.mean + sums / (mass + NO_MASS * self.mass.max())
 
 
 def _scaled(similarity: sp.csr_array, left: float, right: float) -> sp.csr_array:

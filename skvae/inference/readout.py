@@ -8,12 +8,27 @@ import torch
 from torch import Tensor
 
 from skvae.inference.kernel import KernelRegression, fit_kernel_regression
+from skvae.inference.propagation import SpreadRegression
 from skvae.models.clusters import ClusteredBlocks
 
 # Training rows of one regression, at most and at least.
 MOST_ROWS, FEWEST_ROWS = 3000, 10
 # Rows that tell the model's share, at least, and its share where there are fewer.
 WEIGHING_ROWS, USUAL_SHARE = 30, 0.3
+# So many times more rows without a target tell what lies near what.
+MANY_OTHERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """The mean of a kernel regression and one that goes along rows without targets."""
+
+    kernel: KernelRegression
+    spread: SpreadRegression
+
+    def predict(self, points: Tensor) -> Tensor:
+        """At points (n, d), shape (n, q)."""
+        return 0.5 * (self.kernel.predict(points) + self.spread.predict(points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +108,7 @@ class BlockReadout:
             return features[:, columns].double()
         return self._filled(features, seen)[:, columns]
 
-    def regression(self, shown: Tensor, block: int) -> KernelRegression | None:
+    def regression(self, shown: Tensor, block: int) -> KernelRegression | Averaged | None:
         """Of a block on others, bool (n_blocks,); None where too few rows have both."""
         present = self.clusters.blocks.present(self.observed)
         shown = shown & (torch.arange(len(shown)) != block)
@@ -106,11 +121,14 @@ class BlockReadout:
         if not bool(observed[:, columns].all()):
             targets = self._filled(features, observed)
         points = self.points(features, observed, shown)
+        weight, targets = self.weight[rows].double(), targets[:, columns]
+        kernel = fit_kernel_regression(points, targets, weight)
         # Rows that show the same but lack the block.
         more = (~present[:, block] & (present & shown).any(1)).nonzero().squeeze(1)[:MOST_ROWS]
+        if len(more) < MANY_OTHERS * len(rows):
+            return kernel
         others = self.points(self.features[more], self.observed[more], shown)
-        weight = self.weight[rows].double()
-        return fit_kernel_regression(points, targets[:, columns], weight, others)
+        return Averaged(kernel, SpreadRegression.fit(points, targets, weight, others))
 
     def weigh(self, block: int, answers: Tensor, features: Tensor, observed: Tensor) -> float:
         """The share with which the model's answers predict a block of new rows best.

@@ -5,7 +5,13 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from skvae.inference.propagation import NeighbourGraph, nearest
+from skvae.inference.kernel import fit_kernel_regression
+from skvae.inference.propagation import (
+    SPREAD_STRENGTH,
+    NeighbourGraph,
+    SpreadRegression,
+    nearest,
+)
 
 
 def points(n=60, d=3, seed=0):
@@ -84,3 +90,54 @@ def test_weights_of_new_rows():
     alone = graph.weights(new[4:5])
     assert torch.equal(alone[0], weight[4:5])
     assert torch.equal(alone[1], index[4:5])
+
+
+def spread_regression(x, targets, others, weight=None):
+    weight = torch.ones(len(x)) if weight is None else weight
+    return SpreadRegression.fit(x, targets, weight, others)
+
+
+def test_spread_numbers_are_averages_by_the_walks_in_closed_form():
+    x, others = points(60, 2).split([15, 45])
+    targets = points(15, 3, seed=1)
+    found = spread_regression(x, targets, others)
+    walk = found.graph.similarity.toarray()
+    walk = walk / walk.sum(axis=1, keepdims=True)
+    walks = np.linalg.inv(np.eye(60) - SPREAD_STRENGTH * walk)[:, :15]
+    expected = walks @ targets.numpy() / walks.sum(axis=1, keepdims=True)
+    sums = found.sums / found.mass.unsqueeze(1) + found.mean
+    np.testing.assert_allclose(sums.numpy(), expected, atol=5e-3)
+
+
+def test_spread_numbers_lie_between_the_targets():
+    x, others = points(80, 2).split([20, 60])
+    targets = points(20, 1, seed=1)
+    predicted = spread_regression(x, targets, others).predict(2 * others)
+    assert predicted.min() >= targets.min() - 1e-4
+    assert predicted.max() <= targets.max() + 1e-4
+    same = spread_regression(x, torch.full((20, 1), 7.0), others)
+    torch.testing.assert_close(same.predict(others), torch.full((60, 1), 7.0))
+
+
+def test_rows_without_weight_spread_nothing():
+    x, others = points(80, 2).split([20, 60])
+    targets = points(20, 1, seed=1)
+    weight = (torch.arange(20) < 15).float()
+    changed = targets.clone()
+    changed[15:] = 1e3
+    one, other = (spread_regression(x, each, others, weight) for each in (targets, changed))
+    torch.testing.assert_close(one.predict(others), other.predict(others))
+
+
+def test_numbers_follow_the_cloud_that_they_lie_in():
+    angle = torch.linspace(0, torch.pi, 200)
+    one = torch.stack([angle.cos(), angle.sin()], 1)
+    two = torch.stack([1 - angle.cos(), 0.4 - angle.sin()], 1)
+    x = torch.cat([one, two]) + 0.05 * points(400, 2)
+    targets = torch.cat([torch.ones(200, 1), -torch.ones(200, 1)])
+    known = torch.arange(400) % 200 == 5  # an end of each cloud
+    found = spread_regression(x[known], targets[known], x[~known])
+    kernel = fit_kernel_regression(x[known], targets[known], torch.ones(2))
+    right = [float((f.predict(x).sign() == targets).float().mean()) for f in (found, kernel)]
+    assert right[0] > 0.9
+    assert right[1] < 0.9
