@@ -1,6 +1,6 @@
 """Halves of digits: the bottom drawn from the top, though few training digits have both.
 
-Three training digits in ten are whole, of every other only one half, by chance, is there. Uniform
+One training digit in twenty is whole, of every other only one half, by chance, is there. Uniform
 noise on the ink, whole numbers from 0 to 16, makes log-densities comparable and leaves no pixel
 constant. The bottoms of test digits are predicted, drawn and scored given their tops; ridge
 regression on the whole digits does the same. The picture is written to `digit_halves.png`, or
@@ -51,7 +51,7 @@ def draw_picture(X: np.ndarray, bottoms: list[np.ndarray], titles: list[str], pa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="digit_halves.png")
-    parser.add_argument("--whole", type=float, default=0.3, help="share of whole training digits")
+    parser.add_argument("--whole", type=float, default=0.05, help="share of whole training digits")
     args = parser.parse_args()
 
     random = np.random.default_rng(0)
