@@ -40,7 +40,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         None is one block of all columns, or the blocks of a mapping given to `fit`.
     n_components : int or "auto", default="auto"
         Latent dimensions that blocks share; a dimension may still serve a single block. "auto" is
-        a fifth of the rows that a column has on average, at most 160 and the number of columns.
+        a fifth of the rows that a column has on average, at most 160 and half of the columns.
     n_private_components : int, default=0
         Further dimensions for every block that the other blocks neither see nor influence. They
         are no part of what `transform` returns.

@@ -140,14 +140,15 @@ class MultimodalFitter:
     def _n_components(self, linked: bool) -> int:
         """As many as the data can tell: a fifth of the rows that a feature has, at most.
 
-        Of all rows, or of those that have several blocks.
+        Of all rows, or of those that have several blocks. With more than half as many as columns
+        a factor model is hardly identified (Ledermann 1937).
         """
         given = self.settings.n_components
         if given is not None and not isinstance(given, str):
             return int(given)
         used = self.observed[self.present.sum(1) > 1] if linked else self.observed
         per_feature = float(used.double().sum(0).mean())
-        most = min(len(self.block_of), MOST_COMPONENTS)
+        most = min((len(self.block_of) + 1) // 2, MOST_COMPONENTS)
         return max(1, min(int(per_feature / ROWS_PER_COMPONENT), most))
 
     def _linear(self, rows: Tensor) -> BlockLinearVAE:
