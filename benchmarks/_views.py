@@ -94,29 +94,64 @@ def _slices(widths: list[int]) -> list[slice]:
 
 def load_mfeat(data_dir: Path, seed: int, share: float) -> Views:
     """Handwritten numerals in six views, any of which training rows may lack."""
+    with np.load(data_dir / "multiview" / "mfeat.npz") as file:
+        return lose_views({name: file[name] for name in VIEWS}, file["y"], seed, share)
+
+
+def load_breast(data_dir: Path | None, seed: int, share: float) -> Views:
+    """Tumours: means, errors and worst values of ten measures."""
+    from sklearn.datasets import load_breast_cancer
+
+    X, y = load_breast_cancer(return_X_y=True)
+    views = {"mean": X[:, :10], "error": X[:, 10:20], "worst": X[:, 20:]}
+    return lose_views(views, y, seed, share)
+
+
+def load_wine(data_dir: Path | None, seed: int, share: float) -> Views:
+    """Wines: the first five columns, the next five, the last three."""
+    from sklearn.datasets import load_wine as load
+
+    X, y = load(return_X_y=True)
+    views = {"first": X[:, :5], "second": X[:, 5:10], "third": X[:, 10:]}
+    return lose_views(views, y, seed, share)
+
+
+def load_quarters(data_dir: Path | None, seed: int, share: float) -> Views:
+    """Digits cut into four, without pixels that hardly vary."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    images, views = X.reshape(-1, 8, 8), {}
+    for row in (0, 4):
+        for column in (0, 4):
+            view = images[:, row : row + 4, column : column + 4].reshape(len(X), -1)
+            views[f"{row}{column}"] = view[:, view.std(axis=0) > 0.3]
+    return lose_views(views, y, seed, share)
+
+
+def lose_views(views: dict[str, np.ndarray], y: np.ndarray, seed: int, share: float) -> Views:
+    """Half of the rows for training, each without a view with probability `share`."""
     from sklearn.model_selection import train_test_split
 
-    with np.load(data_dir / "multiview" / "mfeat.npz") as file:
-        views, y = [file[name] for name in VIEWS], file["y"]
     train, test = train_test_split(np.arange(len(y)), test_size=0.5, stratify=y, random_state=seed)
     random = np.random.default_rng(seed)
-    present = random.random((len(train), len(VIEWS))) >= share
+    present = random.random((len(train), len(views))) >= share
     for i in np.flatnonzero(~present.any(axis=1)):
-        present[i, random.integers(len(VIEWS))] = True
-    shown = [view[train][present[:, j]] for j, view in enumerate(views)]
+        present[i, random.integers(len(views))] = True
+    shown = [view[train][present[:, j]] for j, view in enumerate(views.values())]
     mean = np.concatenate([part.mean(axis=0) for part in shown])
     scale = np.concatenate([part.std(axis=0) + 1e-9 for part in shown])
-    table = (np.hstack(views) - mean) / scale
-    widths = [view.shape[1] for view in views]
+    table = (np.hstack(list(views.values())) - mean) / scale
+    widths = [view.shape[1] for view in views.values()]
     return Views(
         X=np.where(np.repeat(present, widths, axis=1), table[train], np.nan),
         X_test=table[test],
         present=present,
         columns=_slices(widths),
-        names=VIEWS,
+        names=tuple(views),
         y=y[train],
         y_test=y[test],
-        one=random.integers(len(VIEWS), size=len(test)),
+        one=random.integers(len(views), size=len(test)),
     )
 
 

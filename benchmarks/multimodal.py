@@ -3,7 +3,8 @@
     python benchmarks/multimodal.py --data DIR --out multimodal.jsonl
     python benchmarks/multimodal.py --protocol halves --out multimodal.jsonl
 
-`mfeat`: numerals in six views, training rows lose each view with probability `--miss`.
+`mfeat`: numerals in six views, training rows lose each view with probability `--miss`; `breast`,
+`wine`, `quarters`: the same with data of scikit-learn.
 `halves`: digits cut in two, a share of `--share` of the training rows has both halves.
 
 `factor_analysis` is by expectation maximisation on incomplete data; scikit-learn's cannot take
@@ -24,7 +25,7 @@ from typing import Any
 from _report import stored
 from imputation import limit_threads
 
-PROTOCOLS = ("mfeat", "halves")
+PROTOCOLS = ("mfeat", "breast", "wine", "quarters", "halves")
 KEYS = ("protocol", "share", "seed", "method")
 METRICS = ("r2", "acc_one", "acc_all", "log_lik", "seconds")
 # Fewer complete rows than this, and regressions on them are left out.
@@ -38,7 +39,7 @@ def main() -> None:
     add("--data", type=Path, help="mfeat: folder with multiview/mfeat.npz")
     add("--protocol", choices=PROTOCOLS, default="mfeat")
     add("--seeds", default="0,1,2", help="seeds of splits, absent views and methods")
-    add("--miss", default="0,0.3,0.5", help="mfeat: shares of absent views")
+    add("--miss", default="0,0.3,0.5", help="all but halves: shares of absent views")
     add("--share", default="0.05", help="halves: shares of rows with both halves")
     add("--methods", help="skvae, skvae:KEY=VALUE and peers, separated by commas (all that run)")
     add("--threads", type=int, default=1)
@@ -49,11 +50,11 @@ def main() -> None:
     limit_threads(args.threads)
 
     import torch
-    from _views import load_halves, load_mfeat
+    import _views
 
     torch.set_num_threads(args.threads)
-    load = load_halves if args.protocol == "halves" else load_mfeat
-    known = halves_methods() if args.protocol == "halves" else mfeat_methods()
+    load = getattr(_views, f"load_{args.protocol}")
+    known = halves_methods() if args.protocol == "halves" else views_methods()
     names = args.methods.split(",") if args.methods else list(known)
     methods = {name: known[name] if name in known else variant(name) for name in names}
     done = stored(args.out, KEYS)
@@ -103,7 +104,7 @@ def report(records: list[dict[str, Any]]) -> None:
 # Methods ------------------------------------------------------------------------------------
 
 
-def mfeat_methods() -> dict[str, Callable[..., Any]]:
+def views_methods() -> dict[str, Callable[..., Any]]:
     """skvae and the peers that are installed."""
     import numpy as np
 
@@ -187,7 +188,8 @@ def factor_analysis(views: Any, seed: int) -> Any:
     def tensors(table: Any) -> tuple[Any, Any]:
         return torch.from_numpy(views.filled(table)), torch.from_numpy(~np.isnan(table))
 
-    model = fit_linear_vae(*tensors(views.X), N_FACTORS, max_iter=100, tol=1e-2)
+    n_factors = min(N_FACTORS, views.X.shape[1] // 3)
+    model = fit_linear_vae(*tensors(views.X), n_factors, max_iter=100, tol=1e-2)
 
     def log_lik(table: Any, j: int) -> Any:
         shown = np.where(views.others(j), table, np.nan)

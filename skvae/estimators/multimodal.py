@@ -28,10 +28,11 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
     """One latent space for several blocks of columns, any of which a row may lack.
 
     Assays, questionnaires, sensors, embeddings of texts: blocks of columns for the same rows, and
-    most rows lack some. Every block is an expert on the latents; the experts of whatever a row has
-    are multiplied, with the prior as one more [1]_. The model starts as group factor analysis [2]_
-    by variational Bayes and a mixture of Gaussians as the prior, both in closed form; networks
-    bend the experts and the decoder where that makes held-out rows more likely.
+    most rows lack some. Every block is an expert on the latents; the experts of blocks that a row
+    has are multiplied, with the prior as one more [1]_, and such products are mixed over subsets
+    of the blocks. The model starts as group factor analysis [2]_ by variational Bayes and a
+    mixture of Gaussians as the prior, both in closed form; networks bend the experts and the
+    decoder where that makes held-out rows more likely.
 
     Parameters
     ----------
@@ -58,8 +59,9 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
     readout : {"kernel", "decoder"}, default="kernel"
         How `predict` and `sample_conditional` get to numbers of an absent block: the average of the
         decoder's answer and of kernel ridge regressions on the blocks that a row has, which the
-        model completes; held-out rows set the weights. Or the decoder alone, whose answers are
-        those of the densities. Latents and densities do not change.
+        model completes; held-out rows set the weights. Where four times as many rows lack the
+        target, answers also follow the graph of neighbouring rows. Or the decoder alone, whose
+        answers are those of the densities. Latents and densities do not change.
     prior : {"mixture", "normal"}, default="mixture"
         ``p(z)``: a mixture of Gaussians with one covariance, if it makes held-out rows more
         likely, or a standard normal.
@@ -67,7 +69,8 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         Of the mixture; "auto" is one for four rows, at most 256.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Hidden layers of each block's network and, reversed, of the decoder. ``()`` is the linear
-        model with its mixture, all of whose posteriors and densities are exact.
+        model with its mixture, whose densities are exact, and posteriors too if
+        ``fusion="poe"``.
     n_importance_samples : int, default=1
         Samples of ``z`` for each row of a training step.
     beta : float, default=1.0
