@@ -49,8 +49,8 @@ def main() -> None:
         parser.error("--data is required for mfeat")
     limit_threads(args.threads)
 
-    import torch
     import _views
+    import torch
 
     torch.set_num_threads(args.threads)
     load = getattr(_views, f"load_{args.protocol}")
@@ -249,7 +249,8 @@ def pls(views: Any, seed: int) -> Any:
     """Partial least squares."""
     from sklearn.cross_decomposition import PLSRegression
 
-    return regressions(views, lambda: PLSRegression(N_PLS))[0]
+    narrowest = min(views.others(j).sum() for j in range(len(views.columns)))
+    return regressions(views, lambda: PLSRegression(min(N_PLS, int(narrowest))))[0]
 
 
 def knn(views: Any, seed: int) -> Any:
