@@ -24,6 +24,7 @@ SETTLING = 3
 JITTER = 1e-6
 # Of k-means, and points among which each of its seeds is the best.
 MEANS_ROUNDS, N_TRIES = 20, 7
+NOWHERE = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +203,9 @@ def _seeds(points: Tensor, n_clusters: int, generator: torch.Generator) -> Tenso
     chosen = torch.empty(n_clusters, dtype=torch.long)
     away = torch.ones_like(points[:, 0])
     for place in range(n_clusters):
-        tries = torch.multinomial(away, N_TRIES if place else 1, True, generator=generator)
+        # Rows that differ by rounding alone are at no distance.
+        n_tries = N_TRIES if place else 1
+        tries = torch.multinomial(away + NOWHERE, n_tries, True, generator=generator)
         squares = torch.cdist(points[tries], points).square()
         if place:
             squares = squares.minimum(away)
