@@ -7,6 +7,7 @@ from skvae.estimators import (
     VAEImputer,
     VAEOutlierDetector,
     VAETransformer,
+    pool,
 )
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "VAEOutlierDetector",
     "VAETransformer",
     "datasets",
+    "pool",
 ]
 __version__ = "0.1.0.dev0"

@@ -1,9 +1,10 @@
-"""The public estimators."""
+"""The public estimators, and what to do with several filled tables."""
 
 from skvae.estimators.classifier import SemiSupervisedVAEClassifier
 from skvae.estimators.imputer import VAEImputer
 from skvae.estimators.multimodal import MultimodalVAE
 from skvae.estimators.outlier import VAEOutlierDetector
+from skvae.estimators.pooling import pool
 from skvae.estimators.transformer import VAETransformer
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "VAEImputer",
     "VAEOutlierDetector",
     "VAETransformer",
+    "pool",
 ]
