@@ -63,6 +63,8 @@ class BlockTable(LatentTable):
         Parameters
         ----------
         X : DataFrame, array-like of shape (n_samples, n_features), or dict of blocks
+            All columns seen at fit, NaN where there is nothing (``X.reindex(columns=...)`` adds
+            those that a frame lacks); or a dict where one was fitted, which may leave blocks out.
             What it holds of the target is not looked at.
         target : str, list of them, or None, default=None
             Blocks to predict; None fills whatever is absent in X.
@@ -137,6 +139,11 @@ class BlockTable(LatentTable):
         -------
         ndarray of float64, shape (n_samples,)
             In nats and the units of the columns. A row without anything of the target scores 0.
+
+        Notes
+        -----
+        Densities are those of the generative model: neither `fusion` nor `readout` changes them
+        without networks. Compare these by `skvae.inspection.cross_prediction`.
         """
         if target is None:
             if given is not None:
@@ -172,6 +179,8 @@ class BlockTable(LatentTable):
         check_is_fitted(self)
         modalities = self._modalities
         targets = modalities.numbers(target)
+        if not targets:
+            raise ValueError(f"target names no block; the blocks are {modalities.names}.")
         others = [b for b in range(len(modalities.names)) if b not in targets]
         if given is not None:
             others = modalities.numbers(given)
@@ -184,7 +193,8 @@ class BlockTable(LatentTable):
             )
         rows = super()._rows(self._joined(X))
         shown = rows.only(modalities.columns(others))
-        warn_of_empty_rows(modalities.present(shown.observed)[:, others])
+        names = [modalities.names[b] for b in targets]
+        warn_of_empty_rows(modalities.present(shown.observed)[:, others], names)
         return targets, shown, rows
 
     def _asked(self, targets: list[int], rows: Rows) -> np.ndarray:

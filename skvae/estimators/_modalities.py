@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+from scipy.sparse.csgraph import connected_components
 
 from skvae.tabular import TableCodec
 from skvae.tabular.table import as_table
@@ -117,6 +119,9 @@ class Modalities:
             raise ValueError(
                 f"modality_weights names unknown blocks {unknown}; the blocks are {self.names}."
             )
+        for name, weight in given.items():
+            if not isinstance(weight, Real):
+                raise TypeError(f"modality_weights[{name!r}] must be a number, got {weight!r}.")
         weights = np.array([given.get(name, 1.0) for name in self.names], dtype=np.float64)
         if not (np.isfinite(weights) & (weights > 0)).all():
             raise ValueError(
@@ -208,6 +213,8 @@ class BlockTables:
         if unknown:
             raise ValueError(f"X has unknown blocks {unknown}; fitted were {list(self.columns)}.")
         frames = {name: _frame(name, block) for name, block in blocks.items()}
+        if not frames:
+            raise ValueError("X is an empty mapping: give at least one block.")
         sizes = {name: len(frame) for name, frame in frames.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(
@@ -262,12 +269,30 @@ def is_blocks(X: Any) -> bool:
     return isinstance(X, Mapping) and not issparse(X)
 
 
-def warn_of_empty_rows(present: np.ndarray) -> None:
-    """Say how many rows have no block at all."""
+def warn_of_empty_rows(present: np.ndarray, targets: list[Any] | None = None) -> None:
+    """Say how many rows have no block at all, or none besides the targets."""
     n_empty = int((~present.any(axis=1)).sum())
     if n_empty:
+        have = "no block at all" if targets is None else f"nothing besides the target {targets}"
         warnings.warn(
-            f"{n_empty} rows of X have no block at all: for them the model knows the prior only.",
+            f"{n_empty} rows of X have {have}: for them the model knows the prior only.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_islands(present: np.ndarray, names: list[Any]) -> None:
+    """Say which blocks no row links to the others, not even by way of third blocks."""
+    together = present.astype(float).T @ present
+    n_islands, island = connected_components(together > 0, directed=False)
+    if n_islands > 1:
+        parts = [
+            [name for name, own in zip(names, island, strict=True) if own == k]
+            for k in range(n_islands)
+        ]
+        warnings.warn(
+            f"No row has blocks of more than one of {parts}: nothing says how these relate, and "
+            "predictions of one from the other are no better than means. Add rows that have both.",
             UserWarning,
             stacklevel=4,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,10 +11,13 @@ import numpy as np
 import pandas as pd
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skvae.estimators._base import BaseVAE
+from skvae.estimators._bootstrap import bootstrap_counts, draws_of_all
+from skvae.estimators._prediction import TablePredictor
 
 
 class VAEImputer(TransformerMixin, BaseVAE):
@@ -53,6 +57,11 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Levels of one column that are modelled, the most frequent first.
     sample_posterior : bool, default=False
         `transform` fills with one draw from ``p(x_m | x_o)`` instead of its mean or mode.
+    n_estimators : int, default=1
+        Models that `sample_imputations` draws from. More than one are fitted to as many samples of
+        the rows with replacement, so that draws differ by what a model might have been as well:
+        multiple imputation needs that where rows are few. `transform` uses the model of all rows;
+        time and memory grow in proportion.
     alpha : float, sequence of float or "auto", default="auto"
         Weight decay towards the linear model; several strengths are trained side by side and
         weighted by held-out entries. "auto" is 0.15, below 500 rows 0.15 and 1.
@@ -130,6 +139,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
         "sample_posterior": ["boolean"],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -146,6 +156,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         keep_empty_features: bool = False,
         max_categories: int = 100,
         sample_posterior: bool = False,
+        n_estimators: int = 1,
         alpha: float | Sequence[float] | str = "auto",
         max_iter: int | str = "auto",
         batch_size: int = 256,
@@ -168,6 +179,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self.keep_empty_features = keep_empty_features
         self.max_categories = max_categories
         self.sample_posterior = sample_posterior
+        self.n_estimators = n_estimators
         self.alpha = alpha
         self.max_iter = max_iter
         self.batch_size = batch_size
@@ -213,7 +225,22 @@ class VAEImputer(TransformerMixin, BaseVAE):
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(self._holes(X))
         self._fit_ensemble(X, weight)
+        self._members = self._fit_members(X, weight) if self.n_estimators > 1 else []
         return self
+
+    def _fit_members(self, X: Any, weight: np.ndarray) -> list[TablePredictor]:
+        """Models of samples of the rows."""
+        values, observed = self._codec.encode(X)
+        names = [column.name for column in self._codec.columns]
+        random, members = check_random_state(self._draw_seed), []
+        for _ in range(self.n_estimators):
+            counts = bootstrap_counts(values, observed, weight, names, random)
+            rows = np.flatnonzero(counts)
+            twin = copy(self)
+            twin.random_state = int(random.randint(2**31 - 1))
+            twin._fit_ensemble(_safe_indexing(X, rows), (weight * counts)[rows])
+            members.append(twin._predictor)
+        return members
 
     def transform(self, X: Any) -> Any:
         """Fill the holes.
@@ -242,6 +269,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
     ) -> list[Any]:
         """Filled tables drawn from ``p(x_m | x_o)``, for multiple imputation.
 
+        `skvae.pool` combines what is then estimated on each.
+
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
@@ -258,7 +287,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
             raise ValueError(f"n_draws must be a positive integer, got {n_draws!r}.")
         values, observed = self._codec.encode(X)
         random = check_random_state(random_state)
-        draws = self._predictor.draws(values, observed, int(n_draws), random)
+        draws = draws_of_all(
+            self._members or [self._predictor], values, observed, int(n_draws), random
+        )
         return [self._decode(draw, X) for draw in draws]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Any, Any]:

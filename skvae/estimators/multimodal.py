@@ -16,7 +16,13 @@ from skvae.estimators._block_latent import BlockLatentModel
 from skvae.estimators._block_table import BlockTable
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
-from skvae.estimators._modalities import BlockTables, Modalities, is_blocks, warn_of_empty_rows
+from skvae.estimators._modalities import (
+    BlockTables,
+    Modalities,
+    is_blocks,
+    warn_of_empty_rows,
+    warn_of_islands,
+)
 from skvae.inference.session import torch_defaults
 from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
 
@@ -59,7 +65,8 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
     readout : {"kernel", "decoder"}, default="kernel"
         How `predict` and `sample_conditional` get to numbers of an absent block: the average of the
         decoder's answer and of kernel ridge regressions on the blocks that a row has, which the
-        model completes; held-out rows set the weights. Where four times as many rows lack the
+        model completes; held-out rows set the weights (.3 for the decoder where fewer than 30 tell;
+        see `decoder_shares_`). Where four times as many rows lack the
         target, answers also follow the graph of neighbouring rows. Or the decoder alone, whose
         answers are those of the densities. Latents and densities do not change.
     prior : {"mixture", "normal"}, default="mixture"
@@ -233,7 +240,9 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None
-            A row of weight 2 counts as two rows, one of weight 0 is left out.
+            A row of weight 2 counts as two rows in likelihoods and errors, one of weight 0 is left
+            out. How many latents and clusters there are hangs on the number of rows, and rows that
+            stand in X twice make held-out rows and leave-one-out errors too good.
 
         Returns
         -------
@@ -266,7 +275,9 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         assert encoded is not None  # some column varies
         tensors, scaler = encoded
         modalities = self._modalities
-        warn_of_empty_rows(modalities.present(rows.observed))
+        present = modalities.present(rows.observed)
+        warn_of_empty_rows(present)
+        warn_of_islands(present, modalities.names)
         self._check_width(self.n_components, tensors.features.shape[1])
         seed = self._seed()
         block_of = torch.from_numpy(modalities.block_of)[tensors.feature_columns]

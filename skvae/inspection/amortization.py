@@ -21,6 +21,7 @@ from skvae.inspection.fitted import (
     encode,
     rows_at_once,
 )
+from skvae.models.multimodal import BlockVAE
 from skvae.models.vae import VAE
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ def amortization_gap(
     )
     with torch_defaults():
         encoded = encode(estimator, X)
+        if isinstance(encoded.model, BlockVAE):
+            raise ValueError(
+                "amortization_gap takes a VAETransformer: the posterior of MultimodalVAE mixes "
+                "products of its blocks' experts, which no single Gaussian stands for."
+            )
         levels = encoded.in_units(_levels(encoded, n_samples, settings))
     frame = pd.DataFrame(levels, index=encoded.index, columns=list(LEVELS))
     frame["amortization_gap"] = frame["elbo_optimised"] - frame["elbo"]

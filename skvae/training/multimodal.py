@@ -156,13 +156,19 @@ class MultimodalFitter:
         predicted better."""
         some = self._some(rows)
         linked = some[self.present[some].sum(1) > 1]
-        if FEWEST_LINKS <= len(linked) < FEW_LINKS * len(some):
+        # These alone must know every block.
+        known = self.present[linked].sum(0).min() if len(linked) else 0
+        if known >= FEWEST_LINKS and len(linked) < FEW_LINKS * len(some):
             errors = torch.zeros(2, dtype=torch.float64)
             for fold in range(FOLDS if len(linked) < FOLDED_LINKS else 1):
                 held_out = linked[fold::FOLDS]
                 for alone, part in enumerate((some, linked)):
                     self.report.linked_rows_only = bool(alone)
-                    blocks = self._fit_linear(part[~torch.isin(part, held_out)])
+                    kept = part[~torch.isin(part, held_out)]
+                    if not bool(self.present[kept].any(0).all()):
+                        errors[alone] = torch.inf
+                        continue
+                    blocks = self._fit_linear(kept)
                     errors[alone] += self._link_error(blocks, held_out)
             self.report.linked_rows_only = bool(errors[1] < errors[0])
         return self._fit_linear(self._linking(rows))
@@ -310,7 +316,9 @@ class MultimodalFitter:
         self, model: BlockVAE, clusters: ClusteredBlocks, rows: Tensor, held_out: Tensor
     ) -> Tensor:
         """How much of every block's answer is the model's, by rows held out."""
-        self.report.shares = shares = torch.full((clusters.blocks.n_blocks,), USUAL_SHARE)
+        self.report.shares = shares = torch.full(
+            (clusters.blocks.n_blocks,), USUAL_SHARE, dtype=torch.float64
+        )
         if self.settings.readout != "kernel":
             return shares
         readout, linked = self.readout(clusters, rows), self.present[held_out].sum(1) > 1

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skvae import MultimodalVAE
+from skvae.inspection import amortization_gap
 
 HALVES = {"top": slice(0, 32), "bottom": slice(32, 64)}
 
@@ -325,3 +327,43 @@ def test_posteriors_are_those_of_the_formula_with_and_without_a_block():
         part = model._latent.table(model._rows(table))
         expected = model._latent.clusters.mean(part.features.double(), part.masks[1][0])
         np.testing.assert_allclose(model.transform(table), expected.numpy(), atol=1e-3)
+
+
+def test_blocks_that_no_row_links_are_named():
+    X = load_wine().data
+    blocks = {"a": slice(0, 4), "b": slice(4, 8), "c": slice(8, None)}
+    X[:89, 8:] = np.nan
+    X[89:, :8] = np.nan
+    with pytest.warns(UserWarning, match=r"more than one of \[\['a', 'b'\], \['c'\]\]"):
+        linear(modalities=blocks).fit(X)
+    X = load_wine().data
+    X[::2, :4] = np.nan
+    X[1::2, 8:] = np.nan  # a and c are linked by b
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        linear(modalities=blocks).fit(X)
+
+
+def test_rows_with_the_target_alone_are_said_to_have_nothing_else():
+    X, blocks = wine_blocks()
+    model = linear(modalities=blocks).fit(X)
+    alone = X.copy()
+    alone.loc[:4, blocks["rest"]] = np.nan
+    with pytest.warns(
+        UserWarning, match=r"5 rows of X have nothing besides the target \['acids'\]"
+    ):
+        model.predict(alone, target="acids")
+    with pytest.raises(ValueError, match="names no block"):
+        model.predict(X, target=[])
+
+
+def test_weights_are_numbers():
+    X, blocks = wine_blocks()
+    with pytest.raises(TypeError, match="modality_weights\\['acids'\\] must be a number"):
+        linear(modalities=blocks, modality_weights={"acids": "x"}).fit(X)
+
+
+def test_no_amortization_gap_of_experts():
+    X, blocks = wine_blocks()
+    with pytest.raises(ValueError, match="takes a VAETransformer"):
+        amortization_gap(linear(modalities=blocks).fit(X), X)
