@@ -57,6 +57,15 @@ class TablePredictor:
     ) -> None:
         self.ensemble, self.scaler, self.calibration = ensemble, scaler, calibration
 
+    def uninflated(self) -> TablePredictor:
+        """The same, for draws beside those of other models of the table.
+
+        Held-out errors are wider than a model has them because it might have been another one:
+        that, draws from several models show by themselves.
+        """
+        calibration = None if self.calibration is None else self.calibration.uninflated()
+        return TablePredictor(self.ensemble, self.scaler, calibration)
+
     def points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """`values` with conditional means and most probable codes where not observed."""
         filled = values.copy()

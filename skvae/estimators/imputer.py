@@ -239,7 +239,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
             twin = copy(self)
             twin.random_state = int(random.randint(2**31 - 1))
             twin._fit_ensemble(_safe_indexing(X, rows), (weight * counts)[rows])
-            members.append(twin._predictor)
+            members.append(twin._predictor.uninflated())
         return members
 
     def transform(self, X: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from scipy.special import ndtri
 
@@ -47,6 +49,12 @@ class ErrorCalibration:
         pooled = [r / s for r, s in zip(self._by_column, mixed, strict=True)]
         self._pooled = np.concatenate([*pooled, np.empty(0)])
         self._scale = mixed
+
+    def uninflated(self) -> ErrorCalibration:
+        """The same, for draws as wide as the model has them."""
+        plain = copy(self)
+        plain.inflation = np.ones_like(self.inflation)
+        return plain
 
     def bounds(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
         """How many standard deviations to go down and up, both of shape (p,)."""

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_breast_cancer, load_iris
 
 from skvae import VAEImputer
 from skvae.datasets import ampute
@@ -56,6 +56,21 @@ def test_draws_differ_by_the_model_too(table):
         draws = imputer.sample_imputations(table, 200, random_state=0)
         spread.append(np.var([draw.mean(axis=0) for draw in draws], axis=0).mean())
     assert spread[1] > 1.2 * spread[0]
+
+
+def test_draws_cover_what_was_hidden():
+    X = load_breast_cancer().data
+    holed = ampute(X, rate=0.3, random_state=0)
+    hidden = np.isnan(holed)
+    draws = np.array(linear(n_estimators=10).fit(holed).sample_imputations(holed, 20))[:, hidden]
+    low, high = draws.min(axis=0), draws.max(axis=0)  # of 20: 19 in 21 lie between
+    assert 0.87 < ((low < X[hidden]) & (X[hidden] < high)).mean() < 0.96
+
+
+def test_constant_columns_alone():
+    X = np.full((20, 2), 3.0)
+    X[0, 0] = np.nan
+    assert linear(n_estimators=2).fit(X).sample_imputations(X, 2)[1][0, 0] == 3.0
 
 
 @pytest.mark.parametrize("n_draws", [1, 2, 7])
