@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) ->
 
     Parameters
     ----------
-    estimates : sequence of length n_tables, of float, array or Series of shape (n_estimates,)
+    estimates : sequence of length n_tables, of float, array, Series or dict of n_estimates
         One entry for every filled table.
     variances : sequence of length n_tables, of the same shapes
         Squared standard errors.
@@ -97,9 +97,9 @@ def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) ->
 
     Raises
     ------
-    ValueError
-        If there are fewer than two tables, shapes or names disagree, numbers are not finite, or a
-        variance is negative.
+    ValueError, TypeError
+        If there are fewer than two tables, shapes or names disagree, entries are no finite numbers,
+        or a variance is negative.
 
     References
     ----------
@@ -148,8 +148,9 @@ def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
     """Numbers (n_tables, n_estimates) and the names of the estimates."""
     if isinstance(each, pd.DataFrame):
         each = [row for _, row in each.iterrows()]
-    if not isinstance(each, Sequence | np.ndarray):
-        each = list(each)
+    if isinstance(each, str | Mapping) or not isinstance(each, Iterable):
+        raise TypeError(f"{what} must be a sequence with one entry for every table, got {each!r}.")
+    each = [pd.Series(one) if isinstance(one, Mapping) else one for one in each]
     if len(each) < 2:
         raise ValueError(f"{what} must come from at least two filled tables, got {len(each)}.")
     names = None
@@ -158,7 +159,10 @@ def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
         for one in each[1:]:
             if list(one.index) != names:
                 raise ValueError(f"{what} have different names: {names} and {list(one.index)}.")
-    rows = [np.atleast_1d(np.asarray(one, dtype=float)) for one in each]
+    try:
+        rows = [np.atleast_1d(np.asarray(one, dtype=float)) for one in each]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} must be numbers: {error}") from error
     if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1:
         shapes = sorted({row.shape for row in rows})
         raise ValueError(f"{what} must be one vector for every table, all as long; got {shapes}.")

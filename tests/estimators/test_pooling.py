@@ -116,6 +116,18 @@ def test_bad_input(estimates, variances, options, message):
         pool(estimates, variances, **options)
 
 
+def test_dicts_have_names_too():
+    pooled = pool([{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 2.0}], [{"a": 1.0, "b": 1.0}] * 2)
+    assert pooled.names == ["a", "b"]
+    assert pooled.estimate.tolist() == [1.5, 2.0]
+
+
+@pytest.mark.parametrize("estimates", [None, 3.0, "ab", ["a", "b"], {"a": 1.0}])
+def test_what_are_no_estimates(estimates):
+    with pytest.raises(TypeError, match="estimates must be"):
+        pool(estimates, [1.0, 1.0])
+
+
 def test_coverage_lies_between_zero_and_one():
     with pytest.raises(ValueError, match="coverage"):
         pool([1.0, 2.0], [0.1, 0.1]).interval(1.0)
