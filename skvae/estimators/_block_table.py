@@ -83,6 +83,30 @@ class BlockTable(LatentTable):
         targets, rows, _ = self._conditioned(X, target, None)
         return self._block(self._latent.expect(rows, self._asked(targets, rows)), targets, X)
 
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        source: str = "prior",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """New rows with all blocks.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        source : {"prior", "aggregated"}, default="prior"
+            Draw ``z`` from the prior, or from the posteriors of training rows.
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        DataFrame, ndarray of shape (n_samples, n_columns), or dict of blocks
+            As given to fit, with its names and dtypes. Numbers of columns without negative values
+            at fit are cut at 0.
+        """
+        return super().sample(n_samples, source=source, random_state=random_state)
+
     def sample_conditional(
         self,
         X: Any,
