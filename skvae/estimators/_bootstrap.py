@@ -8,39 +8,23 @@ import numpy as np
 
 from skvae.estimators._prediction import TablePredictor
 
-# Times that rows are drawn until every column keeps two values that differ.
-TRIES = 100
-
 
 def bootstrap_counts(
-    values: np.ndarray,
-    observed: np.ndarray,
-    weight: np.ndarray,
-    names: Sequence[object],
-    random: np.random.RandomState,
+    values: np.ndarray, observed: np.ndarray, weight: np.ndarray, random: np.random.RandomState
 ) -> np.ndarray:
     """How often a sample of rows with replacement (Efron 1979) has each row, shape (n,).
 
-    Every column that varies varies in the sample too.
-
-    Raises
-    ------
-    ValueError
-        If next to no sample has two values of some column.
+    Two rows that differ in it are added for a column that varies, but not in the sample.
     """
     n = len(weight)
-    varies = _varies(values, observed, weight > 0)
-    lost = varies
-    for _ in range(TRIES):
-        counts = np.bincount(random.randint(n, size=n), minlength=n)
-        lost = varies & ~_varies(values, observed, (counts > 0) & (weight > 0))
-        if not lost.any():
-            return counts
-    name = names[int(np.flatnonzero(lost)[0])]
-    raise ValueError(
-        f"Samples of the rows keep no two values of column {name!r} that differ, so that models "
-        "from samples cannot be fitted. Drop the column or set n_estimators=1."
-    )
+    counts = np.bincount(random.randint(n, size=n), minlength=n)
+    lost = _varies(values, observed, weight > 0) & ~_varies(values, observed, counts * weight > 0)
+    for j in np.flatnonzero(lost):
+        held = np.flatnonzero(observed[:, j] & (weight > 0))
+        one = random.choice(held)
+        other = random.choice(held[values[held, j] != values[one, j]])
+        counts[[one, other]] = np.maximum(counts[[one, other]], 1)
+    return counts
 
 
 def _varies(values: np.ndarray, observed: np.ndarray, rows: np.ndarray) -> np.ndarray:

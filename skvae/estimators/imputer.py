@@ -58,10 +58,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
     sample_posterior : bool, default=False
         `transform` fills with one draw from ``p(x_m | x_o)`` instead of its mean or mode.
     n_estimators : int, default=1
-        Models that `sample_imputations` draws from. More than one are fitted to as many samples of
-        the rows with replacement, so that draws differ by what a model might have been as well:
-        multiple imputation needs that where rows are few. `transform` uses the model of all rows;
-        time and memory grow in proportion.
+        Models that `sample_imputations` draws from in turn. More than one are fitted to as many
+        samples of the rows with replacement (whole rows, whatever their weights), so that draws
+        differ by what a model might have been as well: multiple imputation needs that where rows
+        are few. `transform` uses the model of all rows; time and memory grow in proportion.
     alpha : float, sequence of float or "auto", default="auto"
         Weight decay towards the linear model; several strengths are trained side by side and
         weighted by held-out entries. "auto" is 0.15, below 500 rows 0.15 and 1.
@@ -231,10 +231,9 @@ class VAEImputer(TransformerMixin, BaseVAE):
     def _fit_members(self, X: Any, weight: np.ndarray) -> list[TablePredictor]:
         """Models of samples of the rows."""
         values, observed = self._codec.encode(X)
-        names = [column.name for column in self._codec.columns]
         random, members = check_random_state(self._draw_seed), []
         for _ in range(self.n_estimators):
-            counts = bootstrap_counts(values, observed, weight, names, random)
+            counts = bootstrap_counts(values, observed, weight, random)
             rows = np.flatnonzero(counts)
             twin = copy(self)
             twin.random_state = int(random.randint(2**31 - 1))
@@ -269,7 +268,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
     ) -> list[Any]:
         """Filled tables drawn from ``p(x_m | x_o)``, for multiple imputation.
 
-        `skvae.pool` combines what is then estimated on each.
+        `skvae.pool` combines what is then estimated on each. Draw at least as many tables as there
+        are models (`n_estimators`), and more than one model where rows are few.
 
         Parameters
         ----------

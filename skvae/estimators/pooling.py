@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+# Estimates that differ by less than so much of their size are the same.
+ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class PooledEstimates:
 
     def interval(self, coverage: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Ends of confidence intervals, both of shape (n_estimates,)."""
-        if not 0 < coverage < 1:
+        if not isinstance(coverage, Real) or not 0 < coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}.")
         reach = stats.t.ppf(0.5 + coverage / 2, self.df) * self.std_error
         return self.estimate - reach, self.estimate + reach
@@ -78,18 +82,20 @@ def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) ->
 
     Fit the same model on every table that `VAEImputer.sample_imputations` draws, and give what each
     says about its parameters, and how uncertain that is. The pooled uncertainty adds what the
-    tables disagree about to what each is unsure of by itself.
+    tables disagree about to what each is unsure of by itself. Whatever the analysis uses, its
+    outcome too, must be part of the table that is filled: relations that the imputer does not see
+    are lost from its draws. Where rows are few, draw from several models (`n_estimators`).
 
     Parameters
     ----------
     estimates : sequence of length n_tables, of float, array, Series or dict of n_estimates
-        One entry for every filled table.
+        One entry for every filled table; or a DataFrame with a row for every one.
     variances : sequence of length n_tables, of the same shapes
         Squared standard errors.
     df_complete : float, optional
         Degrees of freedom that the analysis of a complete table has: for a regression the number of
-        rows less that of coefficients. With it the pooled ones are those of Barnard and Rubin [2]_;
-        without, those for many rows, too many where rows are few.
+        rows less that of coefficients, the intercept among them. With it the pooled ones are
+        those of Barnard and Rubin [2]_; without, those for many rows, too many where rows are few.
 
     Returns
     -------
@@ -121,19 +127,23 @@ def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) ->
             "variance for every estimate of every table."
         )
     if names is not None and other is not None and names != other:
-        raise ValueError(f"estimates are of {names}, but variances of {other}.")
+        if sorted(names, key=str) == sorted(other, key=str):
+            u = u[:, [other.index(name) for name in names]]
+        else:
+            raise ValueError(f"estimates are of {names}, but variances of {other}.")
     if (u < 0).any():
         raise ValueError("variances has negative entries: give squared standard errors.")
-    if df_complete is not None and not df_complete > 0:
-        raise ValueError(f"df_complete must be positive, got {df_complete!r}.")
+    if df_complete is not None and not (isinstance(df_complete, Real) and df_complete > 0):
+        raise ValueError(f"df_complete must be a positive number, got {df_complete!r}.")
     m = len(q)
     within, between = u.mean(axis=0), q.var(axis=0, ddof=1)
+    between = np.where(between > (ROUNDING * q.mean(axis=0)) ** 2, between, 0.0)
     extra = (1 + 1 / m) * between
     total = within + extra
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(total > 0, extra / total, 0.0)
         df = np.where(share > 0, (m - 1) / share**2, np.inf)
-        if df_complete is not None:
+        if df_complete is not None and np.isfinite(df_complete):
             # Never quite 0: where a table is sure by itself, nothing is known about the sum.
             left = np.maximum(1 - share, 1e-9)
             seen = (df_complete + 1) / (df_complete + 3) * df_complete * left
@@ -148,7 +158,8 @@ def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
     """Numbers (n_tables, n_estimates) and the names of the estimates."""
     if isinstance(each, pd.DataFrame):
         each = [row for _, row in each.iterrows()]
-    if isinstance(each, str | Mapping) or not isinstance(each, Iterable):
+    labelled = isinstance(each, pd.Series) and not pd.api.types.is_integer_dtype(each.index)
+    if labelled or isinstance(each, str | Mapping | Set) or not isinstance(each, Iterable):
         raise TypeError(f"{what} must be a sequence with one entry for every table, got {each!r}.")
     each = [pd.Series(one) if isinstance(one, Mapping) else one for one in each]
     if len(each) < 2:
@@ -157,15 +168,20 @@ def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
     if all(isinstance(one, pd.Series) for one in each):
         names = list(each[0].index)
         for one in each[1:]:
-            if list(one.index) != names:
+            if sorted(one.index, key=str) != sorted(names, key=str):
                 raise ValueError(f"{what} have different names: {names} and {list(one.index)}.")
+        if len(set(names)) == len(names):
+            each = [one.reindex(names) for one in each]
     try:
         rows = [np.atleast_1d(np.asarray(one, dtype=float)) for one in each]
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what} must be numbers: {error}") from error
     if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1:
         shapes = sorted({row.shape for row in rows})
-        raise ValueError(f"{what} must be one vector for every table, all as long; got {shapes}.")
+        raise ValueError(
+            f"{what} must be one vector for every table, all as long (of a covariance matrix the "
+            f"diagonal); got {shapes}."
+        )
     table = np.stack(rows)
     if not np.isfinite(table).all():
         raise ValueError(f"{what} has NaN or infinite entries.")

@@ -101,7 +101,9 @@ def test_intervals_cover_after_proper_draws():
         ([1.0, np.nan], [0.1, 0.1], {}, "NaN"),
         ([[1.0, 2.0], [1.0]], [[0.1, 0.1], [0.1]], {}, "all as long"),
         ([[1.0, 2.0], [1.0, 2.0]], [0.1, 0.1], {}, "one variance for every estimate"),
-        ([1.0, 2.0], [0.1, 0.1], {"df_complete": 0}, "df_complete must be positive"),
+        ([1.0, 2.0], [0.1, 0.1], {"df_complete": 0}, "df_complete must be a positive"),
+        ([1.0, 2.0], [0.1, 0.1], {"df_complete": "5"}, "df_complete must be a positive"),
+        ([[1.0], [2.0]], [np.eye(1)] * 2, {}, "the diagonal"),
         ([pd.Series([1.0], ["a"]), pd.Series([1.0], ["b"])], [0.1, 0.1], {}, "different names"),
         (
             [pd.Series([1.0], ["a"])] * 2,
@@ -122,12 +124,33 @@ def test_dicts_have_names_too():
     assert pooled.estimate.tolist() == [1.5, 2.0]
 
 
-@pytest.mark.parametrize("estimates", [None, 3.0, "ab", ["a", "b"], {"a": 1.0}])
+@pytest.mark.parametrize(
+    "estimates",
+    [None, 3.0, "ab", ["a", "b"], {"a": 1.0}, {1.0, 2.0}, pd.Series([1.0, 2.0], ["a", "b"])],
+)
 def test_what_are_no_estimates(estimates):
     with pytest.raises(TypeError, match="estimates must be"):
         pool(estimates, [1.0, 1.0])
 
 
-def test_coverage_lies_between_zero_and_one():
+def test_endless_degrees_of_freedom_are_none_given():
+    assert pool([1.0, 1.2], [1, 1], df_complete=np.inf).df == pool([1.0, 1.2], [1, 1]).df
+
+
+def test_estimates_that_differ_by_rounding_are_the_same():
+    pooled = pool([0.1 + 0.2, 0.3, 0.3], [1, 1, 1], df_complete=5)
+    assert pooled.fmi == 0
+    assert pool([0.1] * 3, [0] * 3, df_complete=10).interval()[1] == pytest.approx(0.1)
+
+
+def test_names_are_matched_whatever_their_order():
+    q = [{"a": 1.0, "b": 2.0}, {"b": 4.0, "a": 2.0}]
+    pooled = pool(q, [{"b": 0.5, "a": 0.1}] * 2)
+    assert pooled.estimate.tolist() == [1.5, 3.0]
+    assert pooled.within.tolist() == pytest.approx([0.1, 0.5])
+
+
+@pytest.mark.parametrize("coverage", [0, 1.0, "a"])
+def test_coverage_lies_between_zero_and_one(coverage):
     with pytest.raises(ValueError, match="coverage"):
-        pool([1.0, 2.0], [0.1, 0.1]).interval(1.0)
+        pool([1.0, 2.0], [0.1, 0.1]).interval(coverage)
