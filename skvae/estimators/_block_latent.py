@@ -47,7 +47,7 @@ class BlockLatentModel(LatentModel):
         jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
         parts = [
             self.clusters.log_prob(part.features.double(), part.masks[1][0])
-            for part in self._parts(rows, ENTRIES_AT_ONCE)
+            for part in self._parts(rows)
         ]
         scores = torch.cat(parts).numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)
@@ -55,14 +55,14 @@ class BlockLatentModel(LatentModel):
     @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
-        parts = [self.posterior(part).moments(None) for part in self._parts(rows, ENTRIES_AT_ONCE)]
+        parts = [self.posterior(part).moments(None) for part in self._parts(rows)]
         means, deviations = (torch.cat(each, dim=1)[0] for each in zip(*parts, strict=True))
         return means.double().numpy(), deviations.double().numpy()
 
     @torch_defaults()
     def means(self, rows: Rows) -> np.ndarray:
         """Posterior means alone, for which no covariance of clusters is needed."""
-        parts = [self.posterior(part).centre for part in self._parts(rows, ENTRIES_AT_ONCE)]
+        parts = [self.posterior(part).centre for part in self._parts(rows)]
         return torch.cat(parts, dim=1)[0].double().numpy()
 
     @torch_defaults()
@@ -122,15 +122,14 @@ class BlockLatentModel(LatentModel):
         for part in self._parts(rows, self._rows_at_once(n_samples)):
             yield self.posterior(part)
 
-    def _parts(self, rows: Rows, most: int) -> Iterator[Table]:
+    def _parts(self, rows: Rows, most: int = ENTRIES_AT_ONCE) -> Iterator[Table]:
         """The table in parts of so many rows, or of fewer that their posteriors fit into memory."""
-        table, blocks = self.table(rows), self.model.blocks
-        observed = table.masks[1][0]
-        n_views = len(views(blocks.n_blocks, self.model.fusion))
+        table = self.table(rows)
+        n_views = len(views(self.model.blocks.n_blocks, self.model.fusion))
         # Of a row, the clusters' shares, and matrices too if its holes are like no other row's.
         k, n_clusters = self.model.n_components, len(self.model.prior.centres)
         entries = n_clusters
-        if not torch.equal(observed, blocks.present(observed)[:, blocks.block_of]):
+        if self.model.has_holes(table.masks[1][0]):
             entries += k * (2 * k + n_clusters)
         entries *= n_views
         yield from table.chunks(max(1, min(most, ENTRIES_AT_ONCE // entries)))

@@ -10,28 +10,27 @@ from skvae.estimators._prediction import TablePredictor
 
 
 def bootstrap_counts(
-    values: np.ndarray, observed: np.ndarray, weight: np.ndarray, random: np.random.RandomState
+    values: np.ndarray, observed: np.ndarray, random: np.random.RandomState
 ) -> np.ndarray:
     """How often a sample of rows with replacement (Efron 1979) has each row, shape (n,).
 
     Two rows that differ in it are added for a column that varies, but not in the sample.
     """
-    n = len(weight)
+    n = len(values)
     counts = np.bincount(random.randint(n, size=n), minlength=n)
-    lost = _varies(values, observed, weight > 0) & ~_varies(values, observed, counts * weight > 0)
+    lost = _varies(values, observed) & ~_varies(values, observed & (counts > 0)[:, None])
     for j in np.flatnonzero(lost):
-        held = np.flatnonzero(observed[:, j] & (weight > 0))
+        held = np.flatnonzero(observed[:, j])
         one = random.choice(held)
         other = random.choice(held[values[held, j] != values[one, j]])
         counts[[one, other]] = np.maximum(counts[[one, other]], 1)
     return counts
 
 
-def _varies(values: np.ndarray, observed: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Which columns have two observed values that differ among some rows."""
-    seen = observed & rows[:, None]
-    high = np.where(seen, values, -np.inf).max(axis=0)
-    return high > np.where(seen, values, np.inf).min(axis=0)
+def _varies(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Which columns have two observed values that differ."""
+    high = np.where(observed, values, -np.inf).max(axis=0)
+    return high > np.where(observed, values, np.inf).min(axis=0)
 
 
 def draws_of_all(

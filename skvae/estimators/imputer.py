@@ -233,7 +233,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         values, observed = self._codec.encode(X)
         random, members = check_random_state(self._draw_seed), []
         for _ in range(self.n_estimators):
-            counts = bootstrap_counts(values, observed, weight, random)
+            counts = bootstrap_counts(values, observed, random)
             rows = np.flatnonzero(counts)
             twin = copy(self)
             twin.random_state = int(random.randint(2**31 - 1))

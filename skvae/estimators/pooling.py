@@ -157,21 +157,26 @@ def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) ->
 def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
     """Numbers (n_tables, n_estimates) and the names of the estimates."""
     if isinstance(each, pd.DataFrame):
-        each = [row for _, row in each.iterrows()]
+        return _numbers(list(each.to_numpy()), what), list(each.columns)
     labelled = isinstance(each, pd.Series) and not pd.api.types.is_integer_dtype(each.index)
     if labelled or isinstance(each, str | Mapping | Set) or not isinstance(each, Iterable):
         raise TypeError(f"{what} must be a sequence with one entry for every table, got {each!r}.")
     each = [pd.Series(one) if isinstance(one, Mapping) else one for one in each]
-    if len(each) < 2:
-        raise ValueError(f"{what} must come from at least two filled tables, got {len(each)}.")
     names = None
-    if all(isinstance(one, pd.Series) for one in each):
+    if each and all(isinstance(one, pd.Series) for one in each):
         names = list(each[0].index)
         for one in each[1:]:
             if sorted(one.index, key=str) != sorted(names, key=str):
                 raise ValueError(f"{what} have different names: {names} and {list(one.index)}.")
         if len(set(names)) == len(names):
             each = [one.reindex(names) for one in each]
+    return _numbers(each, what), names
+
+
+def _numbers(each: list[Any], what: str) -> np.ndarray:
+    """One row for every table, (n_tables, n_estimates)."""
+    if len(each) < 2:
+        raise ValueError(f"{what} must come from at least two filled tables, got {len(each)}.")
     try:
         rows = [np.atleast_1d(np.asarray(one, dtype=float)) for one in each]
     except (TypeError, ValueError) as error:
@@ -185,4 +190,4 @@ def _table(each: Any, what: str) -> tuple[np.ndarray, list[Any] | None]:
     table = np.stack(rows)
     if not np.isfinite(table).all():
         raise ValueError(f"{what} has NaN or infinite entries.")
-    return table, names
+    return table

@@ -67,7 +67,7 @@ def fit_kernel_regression(points: Tensor, targets: Tensor, weight: Tensor) -> Ke
     tell = slice(CHOOSING_ROWS)
     width, penalty = _choose(points[tell], centred[tell], root[tell])
     gram = root * (-squares(points, points) / width).exp() * root.mT
-    factor = torch.linalg.cholesky(_symmetric(gram) + penalty * torch.eye(len(points)).to(gram))
+    factor = torch.linalg.cholesky(gram + penalty * torch.eye(len(points)).to(gram))
     dual = root * torch.cholesky_solve(root * centred, factor)
     return KernelRegression(points, dual, mean, width)
 
@@ -80,7 +80,7 @@ def _choose(points: Tensor, centred: Tensor, root: Tensor) -> tuple[float, float
     best, chosen = float("inf"), (unit, PENALTIES[-1])
     for width in WIDTHS:
         gram = root * (-away / (width * unit)).exp() * root.mT
-        values, vectors = torch.linalg.eigh(_symmetric(gram))
+        values, vectors = torch.linalg.eigh(gram)
         turned = vectors.mT @ (root * centred)
         for penalty in PENALTIES:
             left = penalty / (values.clamp(min=0.0) + penalty)
@@ -90,7 +90,3 @@ def _choose(points: Tensor, centred: Tensor, root: Tensor) -> tuple[float, float
             if error < best:
                 best, chosen = error, (width * unit, penalty)
     return chosen
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return 0.5 * (matrix + matrix.mT)

@@ -71,15 +71,15 @@ class Patterns:
         Of the precisions.
     pull : Tensor of shape (p, n_clusters, k)
         Of the prior's clusters on the mean, in whitened coordinates.
-    prior_root : Tensor of shape (k, k)
-        Lower factor of the precision inside the prior's clusters.
+    within : Tensor of shape (k, k)
+        Precision inside the prior's clusters.
     """
 
     root: Tensor
     spread: Tensor
     half_log_det: Tensor
     pull: Tensor
-    prior_root: Tensor
+    within: Tensor
 
     @classmethod
     def from_precision(cls, precision: Tensor, centres: Tensor, within: Tensor) -> Patterns:
@@ -88,8 +88,7 @@ class Patterns:
         eye = torch.eye(root.shape[-1], dtype=root.dtype).expand_as(root)
         spread = torch.linalg.solve_triangular(root, eye, upper=False).mT.contiguous()
         half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(-1)
-        pull = centres @ within @ spread
-        return cls(root, spread, half_log_det, pull, torch.linalg.cholesky(within))
+        return cls(root, spread, half_log_det, centres @ within @ spread, within)
 
     @cached_property
     def offsets(self) -> Tensor:
@@ -104,9 +103,10 @@ class Patterns:
     @cached_property
     def gap(self) -> Tensor:
         """Divergence of a posterior from a cluster of the prior around the same centre, (p,)."""
-        trace = (self.spread.mT @ self.prior_root).square().sum((1, 2))
-        log_det = self.half_log_det - self.prior_root.diagonal().log().sum()
-        return 0.5 * (trace - len(self.prior_root)) + log_det
+        root = torch.linalg.cholesky(self.within)
+        trace = (self.spread.mT @ root).square().sum((1, 2))
+        log_det = self.half_log_det - root.diagonal().log().sum()
+        return 0.5 * (trace - len(root)) + log_det
 
     def joined(self, other: Patterns) -> Patterns:
         """These and others, under the same prior."""
@@ -165,8 +165,7 @@ class Product:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of latents (n, s, k) or (1, s, k), shape (n, s)."""
-        root = self.patterns.root  # a row vector times this is whitened
-        centres = self.patterns.offsets @ root
+        root, centres = self.patterns.root, self.patterns.pull  # a row times the root is whitened
         away = z - self.mean.unsqueeze(1)
         result = []
         for rows in _split(len(away), max(root[0].numel(), centres[0].numel())):

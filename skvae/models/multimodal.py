@@ -153,7 +153,7 @@ class BlockVAE(VAE):
         shifts = self.experts(features, mask)
         each = views(self.blocks.n_blocks, self.fusion)
         weights = view_weights(each, self.blocks.present(mask))
-        if len(each) > 1 and self._has_holes(mask):
+        if len(each) > 1 and self.has_holes(mask):
             return FusedPosterior(self._views_of_holes(each, shifts, mask), weights)
         parts = tuple(self.view(shifts, mask, view.expand(len(mask), -1)) for view in each)
         return FusedPosterior(parts, weights)
@@ -214,7 +214,7 @@ class BlockVAE(VAE):
             parts.append(self._product(shifts[:, view].sum(1), which, patterns))
         return tuple(parts)
 
-    def _has_holes(self, observed: Tensor) -> bool:
+    def has_holes(self, observed: Tensor) -> bool:
         """Whether rows lack single columns of blocks."""
         present = self.blocks.present(observed)
         return not torch.equal(observed, present[:, self.blocks.block_of])
@@ -225,7 +225,7 @@ class BlockVAE(VAE):
 
         Kept from call to call for rows that lack whole blocks only, which are few kinds.
         """
-        if self._has_holes(observed):
+        if self.has_holes(observed):
             masks, which = torch.unique(observed, dim=0, return_inverse=True)
             return self._of_masks(masks), which
         kinds, which = torch.unique(self.blocks.present(observed), dim=0, return_inverse=True)

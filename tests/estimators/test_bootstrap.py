@@ -26,7 +26,7 @@ def table():
 def test_counts_are_those_of_rows_drawn_with_replacement():
     random = np.random.RandomState(0)
     values, observed = random.randn(50, 2), np.ones((50, 2), dtype=bool)
-    drawn = np.array([bootstrap_counts(values, observed, np.ones(50), random) for _ in range(400)])
+    drawn = np.array([bootstrap_counts(values, observed, random) for _ in range(400)])
     assert (drawn.sum(axis=1) == 50).all()
     assert drawn.var() == pytest.approx(1 - 1 / 50, abs=0.05)
     assert (drawn == 0).mean() == pytest.approx((1 - 1 / 50) ** 50, abs=0.02)
@@ -36,7 +36,7 @@ def test_columns_that_vary_vary_in_every_sample():
     values = np.column_stack([np.arange(30.0), np.arange(30) < 2, np.zeros(30)])
     observed, random = np.ones((30, 3), dtype=bool), np.random.RandomState(0)
     for _ in range(50):
-        counts = bootstrap_counts(values, observed, np.ones(30), random)
+        counts = bootstrap_counts(values, observed, random)
         assert counts[:2].sum() > 0
 
 
