@@ -1,9 +1,10 @@
 """Can these fillings be trusted? Diagnostics of an imputed table of mixed columns.
 
-Penguins, a fifth of whose measurements is hidden: heavy ones more often, so that what is left is
-not like what is gone. Four pictures: which cells are absent together, what holes are filled with
-beside what was observed, hidden entries beside what they were, and whether intervals hold what
-they promise. They are written to `imputation_diagnostics_*.png`, or where `--out` says.
+Penguins, a fifth of whose measurements is hidden, from some species and islands more often than
+from others, so that what is left is not like what is gone. Four pictures: which cells are absent
+together, what holes are filled with beside what was observed, hidden entries beside what they were,
+and whether intervals hold what they promise. They are written to `imputation_diagnostics_*.png`,
+or where `--out` says.
 """
 
 import argparse
@@ -50,7 +51,8 @@ def main() -> None:
 
     frame = load_frame()
     patterns = MissingnessPatternDisplay.from_data(frame, max_patterns=12)
-    whole = int(patterns.patterns.index[~patterns.patterns.any(axis=1)].sum())
+    n_rows = patterns.patterns.index.to_numpy()
+    whole = n_rows[~patterns.patterns.any(axis=1).to_numpy()].sum()
     print(f"{whole} of {len(frame)} penguins have no hole; share missing by column:")
     print(patterns.shares_[MEASURES].round(2).to_string())
 
@@ -62,11 +64,11 @@ def main() -> None:
             print(f"  {column.name:18} {column.observed.mean():8.1f} {column.imputed.mean():8.1f}")
 
     # A copy of the imputer is fitted without the entries that it is to be asked for.
-    result = overimpute(imputer, frame, columns=MEASURES, n_repeats=3, random_state=0)
-    print("\na tenth of the observed entries hidden, filled and compared, three times over")
+    result = overimpute(imputer, frame, columns=MEASURES, n_repeats=2, random_state=0)
+    print("\na tenth of the observed entries hidden, filled and compared, twice")
     print(result.summary().round(2).to_string())
 
-    calibration = interval_calibration(imputer, frame, n_repeats=3, random_state=0)
+    calibration = interval_calibration(imputer, frame, n_repeats=2, random_state=0)
     print("\ncoverage of intervals, overall")
     print(calibration.overall.round(2).to_string())
     print(f"mean distance from the promised one: {calibration.error:.3f}")

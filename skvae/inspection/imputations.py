@@ -261,8 +261,8 @@ def _draw_bars(panel: Axes, one: FilledColumn) -> None:
     at, names = np.arange(len(shares)), [plain(value) for value in shares.index]
     if one.levels is None:
         names = [f"{value:g}" for value in shares.index]
-    panel.bar(at - 0.2, shares["observed"], 0.4, color="C0", alpha=0.5, label="observed")
-    panel.bar(at + 0.2, shares["imputed"], 0.4, color="C1", label="imputed")
+    panel.bar(at - 0.2, shares["observed"], 0.4, color="C0", alpha=0.35, label="observed")
+    panel.bar(at + 0.2, shares["imputed"], 0.4, color="C1", alpha=0.8, label="imputed")
     slanted = sum(map(len, names)) > MOST_LETTERS
     slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if slanted else {}
     panel.set_xticks(at, names, **slant)

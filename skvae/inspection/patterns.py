@@ -163,10 +163,11 @@ class MissingnessPatternDisplay:
         )
         self._name_columns()
         ax.set(ylabel="rows with the pattern")
-        n_others = len(self.patterns) - len(shown)
+        n_others, words = len(self.patterns) - len(shown), "dark cells are absent"
         if n_others:
             left = n_rows[len(shown) :].sum()
-            ax.set_xlabel(f"and {n_others} rarer patterns of {left} rows")
+            words += f"; {n_others} rarer pattern{'s' * (n_others > 1)} of {left} rows left out"
+        ax.set_xlabel(words)
         return self
 
     def _draw_grid(self, shape: tuple[int, ...]) -> None:
