@@ -153,7 +153,10 @@ def miceforest(Z: Any, seed: int) -> list[Any]:
     import pandas as pd
 
     frame = pd.DataFrame(Z, columns=[f"x{j}" for j in range(Z.shape[1])])
-    kernel = package.ImputationKernel(frame, num_datasets=N_DRAWS, random_state=seed)
+    # Without its models, which fill memory where columns are many, and no draw needs.
+    kernel = package.ImputationKernel(
+        frame, num_datasets=N_DRAWS, save_all_iterations_data=False, random_state=seed
+    )
     kernel.mice(5, num_threads=1)
     return [kernel.complete_data(dataset=draw).to_numpy(float) for draw in range(N_DRAWS)]
 

@@ -64,11 +64,11 @@ def main() -> None:
             print(f"  {column.name:18} {column.observed.mean():8.1f} {column.imputed.mean():8.1f}")
 
     # A copy of the imputer is fitted without the entries that it is to be asked for.
-    result = overimpute(imputer, frame, columns=MEASURES, n_repeats=2, random_state=0)
-    print("\na tenth of the observed entries hidden, filled and compared, twice")
+    result = overimpute(imputer, frame, columns=MEASURES, share=0.2, random_state=0)
+    print("\na fifth of the observed entries hidden, filled and compared")
     print(result.summary().round(2).to_string())
 
-    calibration = interval_calibration(imputer, frame, n_repeats=2, random_state=0)
+    calibration = interval_calibration(imputer, frame, share=0.2, random_state=0)
     print("\ncoverage of intervals, overall")
     print(calibration.overall.round(2).to_string())
     print(f"mean distance from the promised one: {calibration.error:.3f}")

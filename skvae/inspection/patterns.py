@@ -50,11 +50,9 @@ def missingness_patterns(X: Any, *, missing_values: Any = np.nan) -> pd.DataFram
     --------
     >>> import numpy as np
     >>> from skvae.inspection import missingness_patterns
-    >>> missingness_patterns([[1.0, 2.0], [np.nan, 3.0], [4.0, 5.0]])
-                0      1
-    n_rows
-    2       False  False
-    1        True  False
+    >>> patterns = missingness_patterns([[1.0, 2.0], [np.nan, 3.0], [4.0, 5.0]])
+    >>> patterns.index.tolist(), patterns.to_numpy().tolist()
+    ([2, 1], [[False, False], [True, False]])
     """
     holes = find_holes(X, missing_values)
     # Eight cells a byte: rows are compared as short strings of bytes.
