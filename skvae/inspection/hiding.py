@@ -251,8 +251,16 @@ def _trials(
             hidden[rows[place], place] = True
         table = with_holes(X, hidden)
         model = _refitted(imputer, table) if refit else imputer
+        if not refit and not isinstance(table, pd.DataFrame):
+            table = _named(imputer, table)
         truth = {place: values[place][where] for place, where in rows.items()}
         yield Trial(repeat, model, table, rows, truth, fitted)
+
+
+def _named(imputer: Any, array: np.ndarray) -> Any:
+    """Rows of another library's frame under the names that the imputer knows."""
+    names = getattr(imputer, "feature_names_in_", None)
+    return array if names is None else pd.DataFrame(array, columns=names)
 
 
 def _refitted(imputer: Any, table: Any) -> Any:

@@ -181,6 +181,20 @@ def test_output_of_polars():
     pd.testing.assert_frame_equal(overimpute(imputer, X, random_state=0).entries, usual)
 
 
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.filterwarnings("error")
+def test_tables_of_polars(refit):
+    polars = pytest.importorskip("polars")
+    frame = mixed()[["length", "visits", "sex"]].reset_index(drop=True)
+    other = polars.from_pandas(frame)
+    usual, entries = (
+        overimpute(VAEImputer(**LINEAR).fit(X), X, refit=refit, random_state=0).entries
+        for X in (frame, other)
+    )
+    assert entries["true"].tolist() == usual["true"].tolist()
+    assert entries["imputed"].tolist() == usual["imputed"].tolist()
+
+
 def test_columns_that_a_new_table_lacks_are_left_out(case):
     imputer, frame = case
     new = frame.iloc[:30].assign(length=np.nan)
