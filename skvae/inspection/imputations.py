@@ -85,14 +85,14 @@ class FilledColumn:
 
     def edges(self) -> np.ndarray:
         """Of the bins that observed and imputed numbers share."""
+        # Rice's rule: twice the cube root of the number of values, here of the fewer.
+        n = min(self.observed.size, self.imputed.size)
+        n_bins = int(np.clip(np.ceil(2 * n ** (1 / 3)), 5, MOST_BINS))
         low, high = self._low, self._high
-        if self.whole and high - low < MOST_BINS:
-            return np.arange(low - 0.5, high + 1)
-        every = np.concatenate([self.observed, self.imputed.ravel()])
-        # As many as suit the fewer: observed values of one column, or its holes once.
-        n = min(len(self.observed), self.imputed.shape[1] * 3)
-        n_bins = int(np.clip(2 * np.ceil(n ** (1 / 3)), 5, MOST_BINS))
-        return np.histogram_bin_edges(every, n_bins)
+        if self.whole:  # as many whole numbers in each bin, lest some look twice as frequent
+            step = 1.0 if high - low < MOST_BINS else np.ceil((high - low + 1) / n_bins)
+            return np.arange(low - 0.5, high + step, step)
+        return np.histogram_bin_edges([low, high], n_bins)
 
     @property
     def _low(self) -> float:

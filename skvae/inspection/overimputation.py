@@ -87,7 +87,8 @@ class Overimputation:
         levels = pd.Index(self.levels[name], dtype=object)
         counts = np.zeros((len(levels), len(levels)), dtype=int)
         true, imputed = (levels.get_indexer(part[side]) for side in ("true", "imputed"))
-        np.add.at(counts, (true, imputed), 1)
+        known = imputed >= 0
+        np.add.at(counts, (true[known], imputed[known]), 1)
         return pd.DataFrame(counts, levels.rename("true"), levels.rename("imputed"))
 
     def summary(self) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def overimpute(
     columns: Any = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Overimputation:
-    """Hide observed entries at random, fill them and compare [1]_.
+    """Hide observed entries at random, fill them as `transform` does and compare [1]_.
 
     Parameters
     ----------
@@ -174,7 +175,8 @@ def overimpute(
     Entries are hidden completely at random. Where real holes are of another kind (the large values,
     say), errors at them may be others.
 
-    Levels that the imputer does not model (not seen at fit, or too rare) are never hidden.
+    Levels that the imputer does not model (not seen at fit, or too rare) are never hidden. Where
+    the copy fills in one of them, "imputed" is None, and counts as wrong.
 
     References
     ----------
@@ -244,8 +246,10 @@ def _entries(
 
 
 def _level_names(levels: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    named = np.empty(len(codes), dtype=object)
-    named[:] = levels[codes.astype(int)].tolist()
+    """Levels by code; None where there is no code."""
+    named = np.full(len(codes), None, dtype=object)
+    known = ~np.isnan(codes)
+    named[known] = levels[codes[known].astype(int)].tolist()
     return named
 
 

@@ -127,6 +127,8 @@ def test_histograms_share_bins_and_integrate_to_one(plt, case):
         assert (observed * width).sum() == pytest.approx(1)
         assert (imputed * width).sum() == pytest.approx(1)
         assert edges[0] <= min(one.observed.min(), one.imputed.min())
+        assert edges[-1] >= max(one.observed.max(), one.imputed.max())
+    assert (np.diff(edges) % 1 == 0).all()  # bins of whole numbers hold as many of them each
     assert drawn.axes_[1].get_title().startswith(r"\$mass\$: ")
 
 

@@ -207,6 +207,13 @@ def test_levels_without_a_model_are_not_hidden():
     with pytest.warns(UserWarning, match="unknown"):
         result = overimpute(imputer, frame, share=0.5, refit=False, random_state=0)
     assert set(result.of_column("sex")["true"]) == {"female", "male"}
+    frame = mixed().replace({"sex": {"male": "unknown"}})
+    with pytest.warns(UserWarning, match="unknown"):
+        result = overimpute(imputer, frame, share=0.5, random_state=0)
+    part = result.of_column("sex")  # of what the copy knows, the imputer knows but one
+    assert set(part["true"]) == {"female"}
+    assert set(part["imputed"]) == {"female", None}
+    assert result.confusion("sex").to_numpy().sum() == (part["imputed"] == "female").sum()
 
 
 # Measures -----------------------------------------------------------------------------------------
