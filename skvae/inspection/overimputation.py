@@ -228,7 +228,8 @@ def _entries(
 ) -> pd.DataFrame:
     """The hidden entries of one column."""
     rows, column = trial.rows[place], trial.columns[place]
-    true, imputed = trial.truth[place], trial.read(filled, place)
+    true: Any = trial.truth[place]
+    imputed: Any = trial.read(filled, place)
     if column.categories is None:
         lower, upper = (trial.read(end, place) for end in ends)
     else:
@@ -245,12 +246,12 @@ def _entries(
     return pd.DataFrame(found)
 
 
-def _level_names(levels: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _level_names(levels: np.ndarray, codes: np.ndarray) -> pd.Series:
     """Levels by code; None where there is no code."""
     named = np.full(len(codes), None, dtype=object)
     known = ~np.isnan(codes)
     named[known] = levels[codes[known].astype(int)].tolist()
-    return named
+    return pd.Series(named, dtype=object)
 
 
 def check_coverage(value: Any, name: str) -> float:
