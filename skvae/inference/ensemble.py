@@ -32,6 +32,9 @@ class Table:
     feature_columns : LongTensor of shape (q,)
     context : Tensor of shape (n, n_context) or None
         What conditional models are given.
+    missing : bool Tensor of shape (n, p) or None
+        Entries that the table lacks, for models of the mask: what is not observed and not missing
+        was hidden on purpose. None where no model asks.
     """
 
     features: Tensor
@@ -39,6 +42,7 @@ class Table:
     observed: Tensor
     feature_columns: Tensor
     context: Tensor | None = None
+    missing: Tensor | None = None
 
     def take(self, rows: Tensor | slice) -> Table:
         """Some of the rows."""
@@ -49,6 +53,7 @@ class Table:
             self.observed[..., rows, :],
             self.feature_columns,
             context,
+            None if self.missing is None else self.missing[rows],
         )
 
     def chunks(self, size: int) -> Iterator[Table]:

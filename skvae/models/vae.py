@@ -203,6 +203,12 @@ class VAE(nn.Module):
         context : Tensor of shape (batch, n_context), optional
         """
         base = self._linear_posterior(features, observed, context)
+        return self._moved(base, features, observed, context)
+
+    def _moved(
+        self, base: NaturalGaussian, features: Tensor, observed: Tensor, context: Tensor | None
+    ) -> Posterior:
+        """What the encoder's network makes of a linear posterior."""
         # Computed first, because the mean is cheaper once the spread is known.
         spread = self.members(base.spread) if self.density else None
         half_log_det = self.members(0.5 * base.log_det_precision)

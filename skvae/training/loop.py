@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ def train(
     interval = max(1, settings.max_iter // settings.n_validations)
     if validate is not None:
         keeper.update(_score(validate, model))  # the linear start may be the best there is
-    rows = _row_stream(table.n_rows, settings.batch_size, generator)
+    rows = row_stream(table.n_rows, settings.batch_size, generator)
     total = 0.0
     for step in range(1, settings.max_iter + 1):
         batch = table.batch(next(rows))
@@ -153,13 +154,18 @@ def gradient_step(loss: Tensor, optimizer: torch.optim.Optimizer, n_members: int
 
 
 def one_cycle(
-    parameters: Iterable[nn.Parameter], learning_rate: float, max_iter: int
+    parameters: Iterable[nn.Parameter] | Sequence[dict[str, Any]],
+    learning_rate: float,
+    max_iter: int,
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Adam under a one-cycle schedule (Smith and Topin 2019) that peaks at `learning_rate`."""
+    """Adam under a one-cycle schedule (Smith and Topin 2019) that peaks at `learning_rate`.
+
+    Groups of parameters may have a peak of their own, their "lr".
+    """
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        learning_rate,
+        [group["lr"] for group in optimizer.param_groups],
         total_steps=max_iter + 1,
         # The schedule divides by the length of its rise, which must not round to nothing.
         pct_start=max(0.2, 1.5 / (max_iter + 1)),
@@ -175,7 +181,7 @@ def _decay(model: VAE, weight_decay: Tensor, learning_rate: float) -> None:
         weight.mul_(factor)
 
 
-def _row_stream(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def row_stream(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches of row numbers, each row once per pass as far as whole batches reach."""
     size = min(batch_size, n_rows)
     while True:

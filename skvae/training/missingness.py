@@ -1,0 +1,166 @@
+"""What a table says for and against values that are missing because of what they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from skvae.inference.importance import noise_block
+from skvae.inference.selection import DECODED_AT_ONCE
+from skvae.models.selection import Rows, SelectionVAE
+from skvae.training.selection import MaskPlan, SelectionFitter
+
+# Where slopes start; the start that ends at the higher likelihood is taken.
+FIRST_SLOPES = (1.5, 3.0)
+SEARCH_STEPS = 300
+# Two parts of the rows, each held out once.
+N_FOLDS, HELD_OUT = 2, 0.25
+N_SAMPLES = 128
+RIDGE = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Held-out log-likelihood of every column given the others, two models compared.
+
+    Attributes
+    ----------
+    log_ratio : Tensor of shape (n_held_out, p)
+        ``log p(x_j, s_j | rest)`` where holes depend on the values that they hide, less the same
+        where they depend on other columns at most; in nats, float64.
+    selected : bool Tensor of shape (p,)
+        Columns for which it means something.
+    """
+
+    log_ratio: Tensor
+    selected: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Nats per row, (p,)."""
+        return self.log_ratio.mean(0)
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error of the mean, (p,)."""
+        return self.log_ratio.std(0) / math.sqrt(len(self.log_ratio))
+
+
+def find_direction(fitter: SelectionFitter) -> Tensor:
+    """Whether rows in which a column is missing should have large or small values of it, (p,).
+
+    Correlation of the holes with what the other columns predict, under the linear VAE: where
+    values hide themselves, holes go with the values, and so with their predictions. 1 or -1.
+    """
+    data, linear = fitter.data, fitter.linear
+    first = torch.searchsorted(data.feature_columns, torch.arange(data.observed.shape[1]))
+    seen = data.observed.index_select(1, data.feature_columns)
+    posterior = linear.posterior(data.features, seen)
+    covariance = posterior.covariance.expand(len(seen), -1, -1)
+    mean = posterior.mean @ linear.loadings.mT
+    variance = torch.einsum("jk,nkl,jl->nj", linear.loadings, covariance, linear.loadings)
+    noise = linear.noise_variance
+    # Dividing the column's own expert out of the product leaves what the others say.
+    precision = (1 / variance - 1 / noise).clamp(min=1e-6)
+    own = (data.features - linear.mean) / noise
+    without = (mean / variance - own) / precision
+    predicted = torch.where(seen, without, mean)[:, first]
+    hole = (~data.observed).float()
+    weight = data.weight[:, None] / data.weight.sum()
+    away = predicted - (predicted * weight).sum(0)
+    covariance = (away * (hole - (hole * weight).sum(0)) * weight).sum(0)
+    return torch.where(covariance >= 0, 1.0, -1.0)
+
+
+def find_start(fitter: SelectionFitter, plan: MaskPlan) -> float:
+    """The first slope from which training ends higher."""
+    data, slopes = fitter.data, torch.tensor(FIRST_SLOPES)
+    if plan.model != "self_masking" or bool((plan.censored | ~plan.selected).all()):
+        return FIRST_SLOPES[0]
+    n = len(slopes)
+    selected = plan.selected.expand(n, -1)
+    weight = data.weight.expand(n, -1)
+    model = fitter.fit(plan, data.observed[None], selected, weight, slopes, SEARCH_STEPS)
+    rows = torch.arange(min(len(data.features), 4000))
+    bound = _log_likelihood(model, fitter, rows)[0] - model.penalty() / len(data.features)
+    return FIRST_SLOPES[int(bound.argmax())]
+
+
+def weigh_evidence(
+    fitter: SelectionFitter, plan: MaskPlan, slope: float, generator: torch.Generator
+) -> Evidence:
+    """Fit both kinds of models without a part of the rows, and compare them there."""
+    data = fitter.data
+    n = len(data.features)
+    size = max(1, int(HELD_OUT * n))
+    order = torch.randperm(n, generator=generator)
+    parts = [order[r * size : (r + 1) * size] for r in range(N_FOLDS)]
+    weight = data.weight.repeat(2 * N_FOLDS, 1)
+    for r, part in enumerate(parts):
+        weight[[r, N_FOLDS + r], part[:, None]] = 0.0
+    none = torch.zeros_like(plan.selected)
+    selected = torch.stack([plan.selected] * N_FOLDS + [none] * N_FOLDS)
+    slopes = torch.full((2 * N_FOLDS,), slope)
+    model = fitter.fit(plan, data.observed[None], selected, weight, slopes)
+    ratios = []
+    for r, part in enumerate(parts):
+        _, by_column = _log_likelihood(model, fitter, part)
+        mask = _log_mask(fitter, weight[r], part)
+        ratios.append(by_column[r] - by_column[N_FOLDS + r] - mask)
+    return Evidence(torch.cat(ratios).where(plan.selected, 0.0), plan.selected)
+
+
+def _log_likelihood(
+    model: SelectionVAE, fitter: SelectionFitter, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean ``log p(x_o, s)`` (n_members,), and ``log p(x_j, s_j | rest)`` (n_members, n, p)."""
+    data, m = fitter.data, len(fitter.columns.numeric)
+    noise, numbers = noise_block(N_SAMPLES, model.n_components + m, 0).split(
+        [model.n_components, m], dim=1
+    )
+    size = max(16, DECODED_AT_ONCE // (model.n_members * N_SAMPLES))
+    total, by_column = [], []
+    for at in rows.split(size):
+        batch = Rows(
+            data.features[at], data.targets[at], data.observed[None, at], ~data.observed[at]
+        )
+        found = model.evaluate(batch, noise, numbers)
+        log_weights = found.log_weights.double()
+        total.append(torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES))
+        # Leaving a column out divides its factor out of the weights.
+        left = log_weights.log_softmax(-1).unsqueeze(-1) - found.entries.double()
+        by_column.append(-torch.logsumexp(left, 2))
+    return torch.cat(total, 1).mean(1), torch.cat(by_column, 1)
+
+
+def _log_mask(fitter: SelectionFitter, weight: Tensor, rows: Tensor) -> Tensor:
+    """``log p(s_j | other columns)`` by logistic regression without the given rows, (n, p)."""
+    data, linear = fitter.data, fitter.linear
+    seen = data.observed.index_select(1, data.feature_columns)
+    filled = torch.where(seen, data.features, linear.conditional_mean(data.features, seen))
+    filled = filled.clamp(-5, 5)
+    hole = (~data.observed).float()
+    p = hole.shape[1]
+    others = (data.feature_columns[:, None] != torch.arange(p)).float()
+    share = (hole * weight[:, None]).sum(0) / weight.sum()
+    law = torch.zeros(filled.shape[1] + 1, p)
+    law[-1] = torch.logit(share.clamp(1e-4, 1 - 1e-4))
+    law.requires_grad_(True)
+    search = torch.optim.LBFGS([law], max_iter=100, line_search_fn="strong_wolfe")
+
+    def log_mass() -> Tensor:
+        logits = filled @ (law[:-1] * others) + law[-1]
+        return logsigmoid((2 * hole - 1) * logits)
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        loss = -(log_mass() * weight[:, None]).sum() + 0.5 * RIDGE * law[:-1].square().sum()
+        loss.backward()
+        return loss
+
+    search.step(closure)
+    return log_mass().detach()[rows].double()

@@ -1,0 +1,208 @@
+"""Fit values and holes together, beside the models to which holes say nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from skvae.distributions.columns import ColumnLikelihoods
+from skvae.distributions.continuous import Gaussian
+from skvae.models.linear import LinearVAE, fit_linear_vae
+from skvae.models.missingness import (
+    Columns,
+    ConnectedMasking,
+    LatentMasking,
+    MaskModel,
+    SelfMasking,
+)
+from skvae.models.selection import Piles, Rows, SelectionVAE
+from skvae.models.start import decoder_start
+from skvae.nn.inputs import EncoderInputs, fit_edges
+from skvae.training.data import Tensors
+from skvae.training.loop import gradient_step, one_cycle, row_stream
+
+# Rows of a step, samples of z, steps and peak learning rate: the model is linear and small.
+BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 256, 5, 600, 0.02
+# Thresholds and slopes have further to go than anything else.
+FASTER = 3.0
+MASK_NETWORK = (32,)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPlan:
+    """What is assumed about the holes of a table.
+
+    Attributes
+    ----------
+    model : str
+        "self_masking", "fully_connected", "network" or "latent".
+    selected : bool Tensor of shape (p,)
+        Columns whose holes may say something.
+    direction : Tensor of shape (p,)
+        Of self-masking: 1 where large values hide, -1 where small ones do, 0 where it is to be
+        found out.
+    censored : bool Tensor of shape (p,)
+        Columns of which the values beyond a limit are hidden, and no others.
+    limit : Tensor of shape (p,)
+        As features; of no meaning elsewhere.
+    """
+
+    model: str
+    selected: Tensor
+    direction: Tensor
+    censored: Tensor
+    limit: Tensor
+
+
+class SelectionFitter:
+    """Fits models of values and mask, several side by side.
+
+    Parameters
+    ----------
+    data : Tensors
+    n_components : int
+    seed : int
+    """
+
+    def __init__(self, data: Tensors, n_components: int, seed: int) -> None:
+        self.data, self.n_components = data, n_components
+        self.generator = torch.Generator().manual_seed(seed)
+        gaussian = [
+            kind if finite else Gaussian()
+            for kind, finite in zip(
+                data.likelihoods, ColumnLikelihoods(data.likelihoods).finite.tolist(), strict=True
+            )
+        ]
+        self.likelihoods = ColumnLikelihoods(gaussian)
+        self.columns = Columns.of(self.likelihoods, data.specs)
+        on_features = data.observed.index_select(1, data.feature_columns)
+        x = data.features.double()
+        self.linear = fit_linear_vae(
+            x, on_features, n_components, sample_weight=data.weight.double(), max_iter=100
+        ).single()
+        self.low, self.high = self._ends()
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """Smallest and largest observed feature of every column with a single one, (p,)."""
+        first = torch.searchsorted(
+            self.data.feature_columns, torch.arange(self.data.observed.shape[1])
+        )
+        x = self.data.features[:, first]
+        low = x.where(self.data.observed, math.inf).amin(0)
+        return low, x.where(self.data.observed, -math.inf).amax(0)
+
+    def fit(
+        self,
+        plan: MaskPlan,
+        masks: Tensor,
+        selected: Tensor,
+        weight: Tensor,
+        slope: Tensor,
+        n_steps: int = N_STEPS,
+    ) -> SelectionVAE:
+        """Train members side by side.
+
+        Parameters
+        ----------
+        plan : MaskPlan
+            Without a direction that is to be found out.
+        masks : bool Tensor of shape (n_members or 1, n, p)
+            What each member sees.
+        selected : bool Tensor of shape (n_members, p)
+            Columns whose holes each member models.
+        weight : Tensor of shape (n_members, n)
+            Of every row, for each member.
+        slope : Tensor of shape (n_members,)
+            Where slopes of self-masking start.
+        n_steps : int
+        """
+        model = self._model(plan, selected, slope)
+        own = set(model.mask_model.parameters())
+        groups = [
+            {"params": [p for p in model.parameters() if p not in own], "lr": LEARNING_RATE},
+            {"params": list(own), "lr": FASTER * LEARNING_RATE},
+        ]
+        optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
+        data, n = self.data, len(self.data.features)
+        rows = row_stream(n, BATCH_SIZE, self.generator)
+        m = len(self.columns.numeric)
+        for _ in range(n_steps):
+            at = next(rows)
+            batch = Rows(data.features[at], data.targets[at], masks[:, at], ~data.observed[at])
+            shape = (model.n_members, len(at), N_SAMPLES)
+            noise = torch.randn(*shape, model.n_components, generator=self.generator)
+            number_noise = torch.randn(*shape, m, generator=self.generator)
+            log_weights = model.evaluate(batch, noise, number_noise).log_weights
+            bound = torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES)
+            counts = weight[:, at]
+            total = (bound * counts).sum(1) / counts.sum(1).clamp(min=1e-6)
+            loss = (model.penalty() / weight.sum(1) - total).sum()
+            if not gradient_step(loss, optimizer, model.n_members):
+                break
+            scheduler.step()
+        model.zero_grad(set_to_none=True)
+        return model.eval().requires_grad_(False)
+
+    def _model(self, plan: MaskPlan, selected: Tensor, slope: Tensor) -> SelectionVAE:
+        data, n = self.data, len(selected)
+        spread = (self.linear.loadings.square().sum(1) + self.linear.noise_variance).sqrt()
+        first = torch.searchsorted(data.feature_columns, torch.arange(selected.shape[1]))
+        spread = spread[first]
+        share = (~data.observed).float().mean(0)
+        linears = [self._moved(plan, chosen, spread, share, first) for chosen in selected]
+        free = self.likelihoods.init_free(data.targets, data.observed)
+        starts = [decoder_start(one, self.likelihoods, data.specs, free) for one in linears]
+        numeric = self.columns.numeric
+        direction = plan.direction.float()
+        seen = data.observed[:, numeric]
+        piles = Piles.find(data.features[:, first[numeric]], seen, direction[numeric])
+        return SelectionVAE(
+            linears,
+            starts,
+            self.likelihoods,
+            EncoderInputs(*fit_edges(data.features, data.observed[:, data.feature_columns])),
+            (),
+            self.generator,
+            mask_model=self._mask_model(plan, selected, spread, slope),
+            feature_columns=data.feature_columns,
+            direction=direction[numeric],
+            limits=torch.where(plan.censored, plan.limit, 0.0),
+            piles=piles,
+        )
+
+    def _moved(
+        self, plan: MaskPlan, selected: Tensor, spread: Tensor, share: Tensor, first: Tensor
+    ) -> LinearVAE:
+        """The linear start, its means moved towards where hidden values are."""
+        move = torch.where(selected, plan.direction * spread * share, 0.0)
+        mean = self.linear.mean.index_add(0, first, move)
+        return replace(self.linear, mean=mean)
+
+    def _mask_model(
+        self, plan: MaskPlan, selected: Tensor, spread: Tensor, slope: Tensor
+    ) -> MaskModel:
+        columns, generator = self.columns, self.generator
+        if plan.model != "self_masking":
+            share = (~self.data.observed).float().mean(0).clamp(0.001, 0.999)
+            if plan.model == "latent":
+                law = LatentMasking(columns, selected, self.n_components, MASK_NETWORK, generator)
+            else:
+                hidden = MASK_NETWORK if plan.model == "network" else ()
+                law = ConnectedMasking(columns, selected, hidden, generator)
+            law.law.biases[-1].data += torch.logit(share)
+            return law
+        edge = torch.where(plan.direction > 0, self.high, self.low)
+        start = edge - 0.5 * plan.direction * spread
+        direction = plan.direction.expand(selected.shape)
+        return SelfMasking(
+            columns,
+            selected,
+            direction,
+            start.expand(selected.shape),
+            spread,
+            plan.censored,
+            slope,
+        )
