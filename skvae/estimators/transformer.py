@@ -66,7 +66,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     hierarchy : {"markov", "skip"}, default="markov"
         With several layers: each sees the layer above it, ``p(z_1 | z_2) p(x | z_1)``, or all
         layers above, ``p(x | z_1, z_2)``.
-    inference : {"top_down", "bottom_up", "both"}, default="top_down"
+    layer_inference : {"top_down", "bottom_up", "both"}, default="top_down"
         With several layers: ``q(z_2 | x) q(z_1 | z_2, x)``, ``q(z_1 | x) q(z_2 | z_1)``, or
         experts found from the row times the prior from above [6]_.
     encoder, decoder : torch.nn.Module or None, default=None
@@ -163,7 +163,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "condition_on": ["array-like", None],
         "conditioning": [StrOptions({"decoder", "prior", "both"})],
         "hierarchy": [StrOptions({"markov", "skip"})],
-        "inference": [StrOptions({"top_down", "bottom_up", "both"})],
+        "layer_inference": [StrOptions({"top_down", "bottom_up", "both"})],
         "encoder": [nn.Module, None],
         "decoder": [nn.Module, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -184,7 +184,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         condition_on: Sequence[Any] | None = None,
         conditioning: str = "decoder",
         hierarchy: str = "markov",
-        inference: str = "top_down",
+        layer_inference: str = "top_down",
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         column_types: Mapping[Any, str] | None = None,
@@ -213,7 +213,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.condition_on = condition_on
         self.conditioning = conditioning
         self.hierarchy = hierarchy
-        self.inference = inference
+        self.layer_inference = layer_inference
         self.encoder = encoder
         self.decoder = decoder
         self.column_types = column_types
@@ -355,7 +355,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             isotropic=self.noise == "isotropic",
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,
-            inference=self.inference,
+            inference=self.layer_inference,
             encoder=self.encoder,
             decoder=self.decoder,
         )
