@@ -234,8 +234,8 @@ class Detection:
             generator = torch.Generator().manual_seed(seed)
             refit = PosteriorRefit(model, part, noise, generator)
             moved = refit.posterior.shifted(*refit.run(REGRET))
-            before = log_weights(model, part, refit.posterior, noise).double().mean(-1)
-            after = log_weights(model, part, moved, noise).double().mean(-1)
+            before = log_weights(model, part, refit.posterior, noise)[0].double().mean(-1)
+            after = log_weights(model, part, moved, noise)[0].double().mean(-1)
             parts.append((after - before).clamp(min=0))
         return torch.cat(parts).numpy()
 

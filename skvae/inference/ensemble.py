@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
-from skvae.inference.importance import ImportanceSample, importance_sample
+from skvae.inference.importance import ImportanceSample, mixture_sample
+from skvae.inference.proposals import Amortized, Proposal, divided
 from skvae.models.vae import VAE
 
 # Rows times samples times members that are decoded at once; keeps memory flat in the table.
@@ -78,6 +79,8 @@ class GenerativeSource:
         Take statistics in column order to regression units.
     slope_columns, intercept_columns : Tensor of shape (p,)
         The same by column.
+    proposal : Proposal
+        What samples come from.
     """
 
     model: VAE
@@ -87,6 +90,7 @@ class GenerativeSource:
     intercept: Tensor
     slope_columns: Tensor
     intercept_columns: Tensor
+    proposal: Proposal = field(default_factory=Amortized)
 
     @property
     def chunk_size(self) -> int:
@@ -95,10 +99,10 @@ class GenerativeSource:
 
     def sample(self, table: Table) -> ImportanceSample:
         """Weighted posterior samples for a chunk of rows."""
-        observed, observed_features = table.masks
-        return importance_sample(
-            self.model, table.features, table.targets, observed, observed_features, self.noise
-        )
+        posteriors = self.proposal.posteriors(self.model, table)
+        noises = divided(self.noise, len(posteriors))
+        observed = table.masks[0]
+        return mixture_sample(self.model, posteriors, noises, table.targets, observed)
 
     def statistics_of(self, sample: ImportanceSample) -> Tensor:
         """Expected statistics in regression units, (n_members, batch, n_statistics)."""
