@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,9 +18,11 @@ from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
+from skvae.estimators._proposals import INFERENCE, make_proposal
 from skvae.estimators._walks import LatentWalks
 from skvae.inference.session import torch_defaults
 from skvae.training.density import DensityFitter, DensitySettings
+from skvae.training.posterior_matching import whole_rows
 
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
@@ -69,6 +72,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     layer_inference : {"top_down", "bottom_up", "both"}, default="top_down"
         With several layers: ``q(z_2 | x) q(z_1 | z_2, x)``, ``q(z_1 | x) q(z_2 | z_1)``, or
         experts found from the row times the prior from above [6]_.
+    inference : {"amortized", "posterior_matching", "adaptive"}, default="amortized"
+        How a row gets ``q(z | x_o)``. From the encoder, which knows such holes as `X` had at fit.
+        From an extra encoder that learns, on parts of the complete rows of `X`, what the first one
+        says of the whole [7]_: for encoders that saw no holes. Or each row its own, optimised from
+        the encoder's on with the decoder as it is, until the row's bound no longer grows [8]_: the
+        most precise, and by far the slowest. Importance weights correct all three.
     encoder, decoder : torch.nn.Module or None, default=None
         Networks of your own in place of the hidden layers; copies of them are trained. The
         encoder is called with two tensors of shape (batch, n_inputs): standardised features, 0
@@ -114,8 +123,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         Negative training bound by validation, in nats per row and units of the scaled table.
     validation_scores_ : list of float
         Bound on held-out rows by validation.
+    matching_scores_ : list of float
+        Of posterior matching: ``E_q(z | x) log q'(z | x_o)`` on held-out rows by validation.
     layer_divergences_ : ndarray of shape (n_layers,)
-        Mean divergence of the posterior from the prior over training rows, by stochastic layer.
+        Mean divergence of the encoder's posterior from the prior over training rows, by stochastic
+        layer.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for frames with string names.
@@ -134,6 +146,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     .. [5] Sohn, Lee and Yan (2015), Learning Structured Output Representation using Deep
        Conditional Generative Models.
     .. [6] Soenderby et al. (2016), Ladder Variational Autoencoders.
+    .. [7] Strauss and Oliva (2022), Posterior Matching for Arbitrary Conditioning.
+    .. [8] Agarwal, Hope, Younis and Sudderth (2023), A Decoder Suffices for Query-Adaptive
+       Variational Inference.
 
     Examples
     --------
@@ -164,6 +179,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "conditioning": [StrOptions({"decoder", "prior", "both"})],
         "hierarchy": [StrOptions({"markov", "skip"})],
         "layer_inference": [StrOptions({"top_down", "bottom_up", "both"})],
+        "inference": [StrOptions(set(INFERENCE))],
         "encoder": [nn.Module, None],
         "decoder": [nn.Module, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -185,6 +201,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         conditioning: str = "decoder",
         hierarchy: str = "markov",
         layer_inference: str = "top_down",
+        inference: str = "amortized",
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         column_types: Mapping[Any, str] | None = None,
@@ -214,6 +231,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.conditioning = conditioning
         self.hierarchy = hierarchy
         self.layer_inference = layer_inference
+        self.inference = inference
         self.encoder = encoder
         self.decoder = decoder
         self.column_types = column_types
@@ -271,6 +289,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
                 f"prior={self.prior!r}": self.prior != "normal",
                 f"n_components={self.n_components!r}": bool(self._layers),
                 f"conditioning={self.conditioning!r}": self._prior_is_conditional,
+                f"inference={self.inference!r}": self.inference == "posterior_matching",
                 "encoder": self.encoder is not None,
                 "decoder": self.decoder is not None,
             }
@@ -299,14 +318,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._check_width(first, tensors.features.shape[1])
         tensors = replace(tensors, context=rows.context)
         seed = self._seed()
-        fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
-        if self.encoder is None and self.decoder is None:
-            model, report = fitter.fit()
-        else:
-            # Users' modules may draw from torch's global generator, in dropout for instance.
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                model, report = fitter.fit()
+        settings = self._fit_settings(len(weight))
+        if self.inference == "posterior_matching":
+            whole_rows(tensors.observed)  # says what is missing before anything is trained
+        with self._own_random(seed):
+            model, report = DensityFitter(tensors, settings, seed).fit()
         self._latent = LatentModel(model, scaler, seed)
         self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
         some = rows.take(slice(DIVERGENCE_ROWS))
@@ -314,6 +330,21 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._check_finite(some, self.layer_divergences_)
         self._publish_density(report)
         self._n_features_out = self.n_components_
+        with self._own_random(seed):
+            proposal, self.matching_scores_ = make_proposal(
+                self.inference, model, tensors, settings, seed
+            )
+        self._latent = replace(self._latent, proposal=proposal)
+
+    @contextmanager
+    def _own_random(self, seed: int) -> Iterator[None]:
+        """Users' modules may draw from torch's global generator, in dropout for instance."""
+        if self.encoder is None and self.decoder is None:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
 
     def _training_rows(self, X: Any) -> Rows:
         values, observed = self._codec.encode(X)

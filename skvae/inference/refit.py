@@ -99,8 +99,8 @@ class PosteriorRefit:
             going = (stalled < settings.patience).any(0).nonzero().squeeze(1)
             if not len(going):
                 break
-            kept = _whole_blocks(going)
-            if len(kept) < len(rows):
+            if len(going) < len(rows):
+                kept = _whole_blocks(going)
                 rows, score, stalled = rows[kept], score[:, kept], stalled[:, kept]
                 search = search.take(kept)
         return best

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ from torch import Tensor
 from skvae.models.posterior import Posterior
 from skvae.models.vae import VAE
 from skvae.training.data import Batch, TrainingTable
-from skvae.training.loop import LoopSettings, train
+from skvae.training.loop import History, LoopSettings, train
 
 # Rows lose a share of their entries that is uniform up to this.
 MOST_HIDDEN = 0.9
+# Complete rows that matching needs; half of the rows of a small table.
+FEWEST_ROWS = 20
 # Pairs of mirrored samples where the expectation has no closed form.
 SAMPLED_PAIRS = 4
 # Times that entries of held-out rows are hidden at random.
@@ -78,7 +80,7 @@ def match_posterior(
     held_out: TrainingTable | None,
     settings: LoopSettings,
     seed: int,
-) -> VAE:
+) -> tuple[VAE, History]:
     """Train an extra encoder for a fitted model.
 
     Parameters
@@ -86,7 +88,7 @@ def match_posterior(
     model : VAE
         Fitted; it is not changed.
     table : TrainingTable
-        Whole rows.
+        Whole rows, up to entries that are held out of them.
     held_out : TrainingTable or None
         Others, which decide when to stop.
     settings : LoopSettings
@@ -95,22 +97,44 @@ def match_posterior(
     Returns
     -------
     VAE
-        A twin whose encoder it is; it has no decoder of its own.
+        A twin whose encoder it is, without a decoder.
+    History
     """
-    twin = copy.deepcopy(model)
+    twin = copy.deepcopy(model)  # the model's own encoder is where the extra one begins
     twin.decoder = twin.known_holes = None
     twin.requires_grad_(False)
-    learnt = [twin.encoder, getattr(twin, "heads", None)]
-    for module in learnt:
+    for module in (twin.encoder, getattr(twin, "heads", None)):
         if module is not None:
             module.requires_grad_(True)
     objective = PosteriorMatching(model)
-    validate = None
-    if held_out is not None and held_out.n_rows:
-        validate = HeldOutMatch(objective, held_out, seed)
+    validate = None if held_out is None else HeldOutMatch(objective, held_out, seed)
     generator = torch.Generator().manual_seed(seed)
-    train(twin, table, objective, validate, settings, generator)
-    return twin.eval().requires_grad_(False)
+    # Nothing decays: the linear VAE is not where the extra encoder should go.
+    settings = replace(settings, weight_decay=torch.zeros(model.n_members))
+    history = History()
+    if settings.max_iter:
+        history = train(twin, table, objective, validate, settings, generator)
+    twin.eval().requires_grad_(False)
+    return twin, history
+
+
+def whole_rows(observed: Tensor) -> Tensor:
+    """Numbers of the rows (n, p) without holes.
+
+    Raises
+    ------
+    ValueError
+        If they are too few to learn from.
+    """
+    rows, n = observed.all(1).nonzero().squeeze(1), len(observed)
+    needed = min(FEWEST_ROWS, -(-n // 2))
+    if len(rows) < needed:
+        raise ValueError(
+            f"inference='posterior_matching' learns from complete rows: X has {len(rows)} among its "
+            f"{n} rows and needs {needed}. Use inference='amortized', whose encoder learns from rows "
+            "with holes, or inference='adaptive'."
+        )
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
