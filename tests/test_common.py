@@ -25,6 +25,10 @@ ESTIMATORS = [
     VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(n_components=(1, 1), hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(hidden_layer_sizes=()),
+    *(
+        VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20, inference=inference)
+        for inference in ("posterior_matching", "adaptive")
+    ),
     VAEOutlierDetector(),
     VAEOutlierDetector("log_likelihood", hidden_layer_sizes=(8,), max_iter=20, robust=False),
     VAEOutlierDetector("elbo", hidden_layer_sizes=()),

@@ -93,7 +93,7 @@ class LatentModel:
     @torch_defaults()
     def posterior(self, part: Table) -> AnyPosterior:
         """``q(z | x_o)`` of the rows of a table."""
-        return self.proposal.posteriors(self.model, part)[0]
+        return self.proposal.posterior(self.model, part)
 
     @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +204,7 @@ class LatentModel:
         """Weighted samples from the rows' posteriors, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            yield self._sample(part, self.proposal.posteriors(self.model, part), noise)
+            yield self._sample(part, self.proposal.mixture(self.model, part), noise)
 
     @torch.no_grad()
     def _best_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
@@ -218,7 +218,7 @@ class LatentModel:
         """From the rows' posteriors and the prior, chunk by chunk."""
         noise, draws = self.shared_samples(n_samples)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            posteriors = self.proposal.posteriors(self.model, part)
+            posteriors = self.proposal.mixture(self.model, part)
             yield self._sample(part, posteriors, noise, draws(part))
 
     def _sample(

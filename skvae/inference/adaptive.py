@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
 from skvae.inference.importance import AnyPosterior, noise_block
@@ -18,6 +19,10 @@ SETTINGS = RefitSettings(
 )
 # Samples under which rows are scored while their posteriors are optimised.
 CHECK_SAMPLES = 64
+# Their seed follows the one of the noise that estimates use.
+CHECK_SUCCESSOR = 1
+# Of the scales that samples are drawn with, in nats.
+WIDENING = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,9 @@ class Adaptive:
     """Every row's own posterior, optimised from the encoder's on (Agarwal et al. 2023).
 
     The decoder stands still while the evidence lower bound of every row grows, until its own no
-    longer does; no row ends with a worse one than it began with. As maximising the bound makes
-    posteriors narrow, samples also come from the encoder's.
+    longer does; no row ends with a worse one than it began with. Maximising the bound makes
+    posteriors narrower than importance sampling likes: samples come from a wider one, and from
+    the encoder's.
 
     Attributes
     ----------
@@ -38,16 +44,27 @@ class Adaptive:
     seed: int
     settings: RefitSettings = SETTINGS
 
-    def posteriors(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """The rows' own, and the encoder's; the latter alone where it is exact."""
+    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+        """The rows' own."""
+        return encode(model, part).shifted(*self._own(model, part))
+
+    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
+        """The rows' own, wider, and the encoder's; the latter alone where it is exact."""
         encoder = encode(model, part)
         if model.exact:
             return (encoder,)
-        check = noise_block(CHECK_SAMPLES, model.n_components, self.seed + 2)
+        move, log_scale = self._own(model, part)
+        return encoder.shifted(move, log_scale + WIDENING), encoder
+
+    def _own(self, model: VAE, part: Table) -> Tensor:
+        """What to add to the encoder's move and log scale, (2, n_members, n, k)."""
+        n, k = len(part.features), model.n_components
+        if model.exact:
+            return torch.zeros(2, model.n_members, n, k)
+        check = noise_block(CHECK_SAMPLES, k, self.seed + CHECK_SUCCESSOR)
         rows = DECODED_AT_ONCE // (2 * MIRRORED_PAIRS * model.n_members)
-        pieces = part.chunks(max(1, rows // BLOCK) * BLOCK)
         own = []
-        for piece in pieces:
-            generator = torch.Generator().manual_seed(self.seed + 3)
+        for piece in part.chunks(max(1, rows // BLOCK) * BLOCK):
+            generator = torch.Generator().manual_seed(self.seed + CHECK_SUCCESSOR)
             own.append(PosteriorRefit(model, piece, check, generator).run(self.settings))
-        return encoder.shifted(*torch.cat(own, dim=2)), encoder
+        return torch.cat(own, dim=2)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:  # the ensemble samples from proposals
 class Proposal(Protocol):
     """How rows get their posteriors."""
 
-    def posteriors(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """Distributions to sample every row's ``z`` from, the best first.
+    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+        """``q(z | x_o)`` of every row, the best there is."""
 
-        A second one is insurance: samples are drawn from both and weighed by their mixture.
+    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
+        """What every row's ``z`` is sampled from: one distribution, or two with the better first.
+
+        The second one is insurance: importance weights are those of the mixture.
         """
 
 
@@ -33,7 +36,11 @@ class Proposal(Protocol):
 class Amortized:
     """The model's own encoder (Kingma and Welling 2014)."""
 
-    def posteriors(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
+    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+        """The encoder's."""
+        return encode(model, part)
+
+    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
         """The encoder's alone."""
         return (encode(model, part),)
 
@@ -52,7 +59,11 @@ class Matched:
 
     twin: VAE
 
-    def posteriors(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
+    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+        """The extra encoder's."""
+        return encode(self.twin, part)
+
+    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
         """The extra encoder's alone."""
         return (encode(self.twin, part),)
 

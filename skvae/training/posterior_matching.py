@@ -130,8 +130,8 @@ def whole_rows(observed: Tensor) -> Tensor:
     needed = min(FEWEST_ROWS, -(-n // 2))
     if len(rows) < needed:
         raise ValueError(
-            f"inference='posterior_matching' learns from complete rows: X has {len(rows)} among its "
-            f"{n} rows and needs {needed}. Use inference='amortized', whose encoder learns from rows "
+            f"inference='posterior_matching' learns from complete rows: {len(rows)} of {n} rows "
+            f"are, and {needed} must be. Use inference='amortized', whose encoder learns from rows "
             "with holes, or inference='adaptive'."
         )
     return rows
