@@ -21,6 +21,10 @@ ESTIMATORS = [
     VAEImputer(),
     VAEImputer(max_iter=20, hidden_layer_sizes=(8,)),
     VAEImputer(hidden_layer_sizes=()),
+    *(
+        VAEImputer(max_iter=20, hidden_layer_sizes=(8,), inference=inference)
+        for inference in ("posterior_matching", "adaptive")
+    ),
     VAETransformer(),
     VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(n_components=(1, 1), hidden_layer_sizes=(8,), max_iter=20),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
@@ -18,11 +17,10 @@ from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
-from skvae.estimators._proposals import INFERENCE, make_proposal
 from skvae.estimators._walks import LatentWalks
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import seeded_torch, torch_defaults
 from skvae.training.density import DensityFitter, DensitySettings
-from skvae.training.posterior_matching import whole_rows
+from skvae.training.proposals import INFERENCE
 
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
@@ -318,33 +316,20 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self._check_width(first, tensors.features.shape[1])
         tensors = replace(tensors, context=rows.context)
         seed = self._seed()
-        settings = self._fit_settings(len(weight))
-        if self.inference == "posterior_matching":
-            whole_rows(tensors.observed)  # says what is missing before anything is trained
-        with self._own_random(seed):
-            model, report = DensityFitter(tensors, settings, seed).fit()
-        self._latent = LatentModel(model, scaler, seed)
-        self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
+        fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
+        users = self.encoder is not None or self.decoder is not None
+        with seeded_torch(seed) if users else nullcontext():  # their modules may draw, in dropout
+            model, report = fitter.fit()
+            proposal = fitter.propose(model)
+        encoder = LatentModel(model, scaler, seed)
+        self._latent = replace(encoder, proposal=proposal)
+        self._training_part = encoder.table(rows).take(slice(AGGREGATED_ROWS))
         some = rows.take(slice(DIVERGENCE_ROWS))
-        self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
-        self._check_finite(some, self.layer_divergences_)
+        self.layer_divergences_ = encoder.layer_divergences(some, 32).mean(axis=0)
+        self._check_finite(encoder, some, self.layer_divergences_)
         self._publish_density(report)
+        self.matching_scores_ = [scores[0] for scores in report.matching.scores]
         self._n_features_out = self.n_components_
-        with self._own_random(seed):
-            proposal, self.matching_scores_ = make_proposal(
-                self.inference, model, tensors, settings, seed
-            )
-        self._latent = replace(self._latent, proposal=proposal)
-
-    @contextmanager
-    def _own_random(self, seed: int) -> Iterator[None]:
-        """Users' modules may draw from torch's global generator, in dropout for instance."""
-        if self.encoder is None and self.decoder is None:
-            yield
-            return
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            yield
 
     def _training_rows(self, X: Any) -> Rows:
         values, observed = self._codec.encode(X)
@@ -386,7 +371,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             isotropic=self.noise == "isotropic",
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,
-            inference=self.layer_inference,
+            layer_inference=self.layer_inference,
+            inference=self.inference,
             encoder=self.encoder,
             decoder=self.decoder,
         )

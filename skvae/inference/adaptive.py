@@ -15,7 +15,13 @@ from skvae.models.vae import VAE
 
 # Steps long at first and short at last find a row's posterior in half as many as equal ones.
 SETTINGS = RefitSettings(
-    max_iter=100, learning_rate=0.05, tol=0.01, shared_noise=True, patience=1, descend=True
+    max_iter=100,
+    learning_rate=0.05,
+    tol=0.01,
+    shared_noise=True,
+    patience=1,
+    descend=True,
+    enough=0.5,
 )
 # Samples under which rows are scored while their posteriors are optimised.
 CHECK_SAMPLES = 64
@@ -30,9 +36,9 @@ class Adaptive:
     """Every row's own posterior, optimised from the encoder's on (Agarwal et al. 2023).
 
     The decoder stands still while the evidence lower bound of every row grows, until its own no
-    longer does; no row ends with a worse one than it began with. Maximising the bound makes
-    posteriors narrower than importance sampling likes: samples come from a wider one, and from
-    the encoder's.
+    longer does; no row ends with a worse one than it began with, and rows that the encoder serves
+    well stay as they are. Maximising the bound makes posteriors narrower than importance sampling
+    likes: samples come from wider ones, and from the encoder's.
 
     Attributes
     ----------
@@ -54,7 +60,8 @@ class Adaptive:
         if model.exact:
             return (encoder,)
         move, log_scale = self._own(model, part)
-        return encoder.shifted(move, log_scale + WIDENING), encoder
+        moved = (move != 0).any(-1, keepdim=True)
+        return encoder.shifted(move, log_scale + WIDENING * moved), encoder
 
     def _own(self, model: VAE, part: Table) -> Tensor:
         """What to add to the encoder's move and log scale, (2, n_members, n, k)."""

@@ -241,6 +241,11 @@ class Ensemble:
         return self.density.log_prob(table)
 
     @torch.no_grad()
+    def effective_sample_size(self, table: Table) -> Tensor:
+        """Of the density's samples for each row, shape (n,)."""
+        return self.density.effective_sample_size(table)
+
+    @torch.no_grad()
     def moments(self, table: Table) -> tuple[Tensor, Tensor]:
         """Mean and variance of numeric columns under the density, regression units (n, p).
 

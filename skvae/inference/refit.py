@@ -44,6 +44,9 @@ class RefitSettings:
         Checks, of `CHECK_EVERY` steps each.
     descend : bool
         Lower the learning rate in a straight line to nothing at `max_iter`.
+    enough : float
+        Rows stay with the encoder's posterior where its importance weights are worth this share of
+        the samples or more; above 1, none does.
     """
 
     max_iter: int = 200
@@ -52,6 +55,7 @@ class RefitSettings:
     shared_noise: bool = False
     patience: int = 2
     descend: bool = False
+    enough: float = 2.0
 
 
 class PosteriorRefit:
@@ -82,27 +86,30 @@ class PosteriorRefit:
             return best
         rows = _whole_blocks(torch.arange(n))
         search = _Search(model, self.part.take(rows), best[:, :, rows])
-        score = search.bound(self.check).double()
-        stalled = torch.zeros(score.shape, dtype=torch.long)
-        for step in range(1, settings.max_iter + 1):
-            rate = settings.learning_rate
-            rate *= 1 - (step - 1) / settings.max_iter if settings.descend else 1.0
-            search.step(self._noise(1 if settings.shared_noise else len(rows)), step, rate)
-            if step % CHECK_EVERY and step != settings.max_iter:
+        weights = search.log_weights(self.check).double()
+        score = weights.mean(-1)
+        worth = 1 / weights.softmax(-1).square().sum(-1)
+        stalled = (worth >= settings.enough * len(self.check)).long() * settings.patience
+        for step in range(settings.max_iter):
+            if step % CHECK_EVERY == 0:
+                going = (stalled < settings.patience).any(0).nonzero().squeeze(1)
+                if not len(going):
+                    break
+                if len(going) < len(rows):
+                    kept = _whole_blocks(going)
+                    rows, score, stalled = rows[kept], score[:, kept], stalled[:, kept]
+                    search = search.take(kept)
+            left = 1 - step / settings.max_iter if settings.descend else 1.0
+            noise = self._noise(1 if settings.shared_noise else len(rows))
+            search.step(noise, step + 1, left * settings.learning_rate)
+            if (step + 1) % CHECK_EVERY and step + 1 != settings.max_iter:
                 continue
-            now = search.bound(self.check).double()
+            now = search.log_weights(self.check).double().mean(-1)
             better = now > score  # false for NaN
             best[:, :, rows] = search.own.where(better.unsqueeze(-1), best[:, :, rows])
             gained = now >= score + settings.tol if settings.tol else torch.ones_like(better)
             stalled = torch.where(gained, 0, stalled + 1)
             score = now.where(better, score)
-            going = (stalled < settings.patience).any(0).nonzero().squeeze(1)
-            if not len(going):
-                break
-            if len(going) < len(rows):
-                kept = _whole_blocks(going)
-                rows, score, stalled = rows[kept], score[:, kept], stalled[:, kept]
-                search = search.take(kept)
         return best
 
     def _noise(self, n: int) -> Tensor:
@@ -126,16 +133,15 @@ class _Search:
         some.mean, some.square = self.mean[:, :, rows], self.square[:, :, rows]
         return some
 
-    def bound(self, noise: Tensor) -> Tensor:
-        """ELBO of every row, (n_members, n)."""
-        posterior = self.posterior.shifted(*self.own)
-        return log_weights(self.model, self.part, posterior, noise).mean(-1)
+    def log_weights(self, noise: Tensor) -> Tensor:
+        """Of every row's samples, (n_members, n, n_samples); their mean is the row's ELBO."""
+        return log_weights(self.model, self.part, self.posterior.shifted(*self.own), noise)
 
     def step(self, noise: Tensor, step: int, learning_rate: float) -> None:
         """Climb the bound."""
         with torch.enable_grad():
             self.own.requires_grad_()
-            gradient = torch.autograd.grad(self.bound(noise).sum(), self.own)[0]
+            gradient = torch.autograd.grad(self.log_weights(noise).mean(-1).sum(), self.own)[0]
         slow, slower = DECAYS
         self.mean = torch.lerp(gradient, self.mean, slow)
         self.square = torch.lerp(gradient.square(), self.square, slower)

@@ -3,6 +3,7 @@
 import torch
 
 from skvae.inference import Table, noise_block
+from skvae.inference.proposals import encode
 from skvae.inference.refit import PosteriorRefit, RefitSettings, _Search, log_weights
 
 
@@ -68,3 +69,15 @@ def test_exact_posteriors_stay_where_they_are(toys):
     part = Table(x, x, toys.random_mask(20, 5), torch.arange(5))
     found = refit(model, part, noise_block(64, 2, 0), max_iter=60, shared_noise=True)
     assert found.abs().max() < 0.05
+
+
+def test_rows_that_are_served_well_stay(toys):
+    model, part = rows(toys)
+    noise = noise_block(64, model.n_components, 0)
+    weights = log_weights(model, part, encode(model, part), noise)
+    worth = 1 / weights.softmax(-1).square().sum(-1)
+    limit = float(worth.median())
+    own = refit(model, part, noise, max_iter=40, enough=limit / 64)
+    moved, poor = (own != 0).any(0).any(-1).any(0), (worth < limit).any(0)
+    assert torch.equal(moved, poor)
+    assert not poor.all()
