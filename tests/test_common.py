@@ -36,6 +36,7 @@ ESTIMATORS = [
     VAEOutlierDetector(),
     VAEOutlierDetector("log_likelihood", hidden_layer_sizes=(8,), max_iter=20, robust=False),
     VAEOutlierDetector("elbo", hidden_layer_sizes=()),
+    VAEOutlierDetector("elbo", hidden_layer_sizes=(8,), max_iter=20, inference="adaptive"),
     SemiSupervisedVAEClassifier(),
     SemiSupervisedVAEClassifier("m1+m2", hidden_layer_sizes=(8,), max_iter=20),
     SemiSupervisedVAEClassifier("skip_auxiliary", hidden_layer_sizes=(8,), max_iter=20),

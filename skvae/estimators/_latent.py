@@ -93,7 +93,7 @@ class LatentModel:
     @torch_defaults()
     def posterior(self, part: Table) -> AnyPosterior:
         """``q(z | x_o)`` of the rows of a table."""
-        return self.proposal.posterior(self.model, part)
+        return self.proposal.propose(self.model, part).best
 
     @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -204,30 +204,33 @@ class LatentModel:
         """Weighted samples from the rows' posteriors, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            yield self._sample(part, self.proposal.mixture(self.model, part), noise)
+            yield self.sample_from(part, self._mixture(part), noise)
 
     @torch.no_grad()
     def _best_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """From the best posterior of every row alone."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            yield self._sample(part, (self.posterior(part),), noise)
+            yield self.sample_from(part, (self.posterior(part),), noise)
 
     @torch.no_grad()
     def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """From the rows' posteriors and the prior, chunk by chunk."""
         noise, draws = self.shared_samples(n_samples)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            posteriors = self.proposal.mixture(self.model, part)
-            yield self._sample(part, posteriors, noise, draws(part))
+            yield self.sample_from(part, self._mixture(part), noise, draws(part))
 
-    def _sample(
+    def _mixture(self, part: Table) -> tuple[AnyPosterior, ...]:
+        return self.proposal.propose(self.model, part).mixture
+
+    def sample_from(
         self,
         part: Table,
         posteriors: tuple[AnyPosterior, ...],
         noise: Tensor,
         draws: Tensor | None = None,
     ) -> ImportanceSample:
+        """Weighted samples of a part, from posteriors and draws from the prior."""
         noises, observed = divided(noise, len(posteriors)), part.masks[0]
         return mixture_sample(
             self.model, posteriors, noises, part.targets, observed, draws, part.context

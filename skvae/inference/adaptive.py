@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
-from skvae.inference.importance import AnyPosterior, noise_block
-from skvae.inference.proposals import encode
+from skvae.inference.importance import noise_block
+from skvae.inference.proposals import Proposed, encode
 from skvae.inference.refit import BLOCK, MIRRORED_PAIRS, PosteriorRefit, RefitSettings
 from skvae.models.vae import VAE
 
@@ -50,28 +49,18 @@ class Adaptive:
     seed: int
     settings: RefitSettings = SETTINGS
 
-    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
-        """The rows' own."""
-        return encode(model, part).shifted(*self._own(model, part))
-
-    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """The rows' own, wider, and the encoder's; the latter alone where it is exact."""
+    def propose(self, model: VAE, part: Table) -> Proposed:
+        """The rows' own; the encoder's alone where it is exact."""
         encoder = encode(model, part)
         if model.exact:
-            return (encoder,)
-        move, log_scale = self._own(model, part)
-        moved = (move != 0).any(-1, keepdim=True)
-        return encoder.shifted(move, log_scale + WIDENING * moved), encoder
-
-    def _own(self, model: VAE, part: Table) -> Tensor:
-        """What to add to the encoder's move and log scale, (2, n_members, n, k)."""
-        n, k = len(part.features), model.n_components
-        if model.exact:
-            return torch.zeros(2, model.n_members, n, k)
-        check = noise_block(CHECK_SAMPLES, k, self.seed + CHECK_SUCCESSOR)
+            return Proposed(encoder, (encoder,))
+        check = noise_block(CHECK_SAMPLES, model.n_components, self.seed + CHECK_SUCCESSOR)
         rows = DECODED_AT_ONCE // (2 * MIRRORED_PAIRS * model.n_members)
-        own = []
+        found = []
         for piece in part.chunks(max(1, rows // BLOCK) * BLOCK):
             generator = torch.Generator().manual_seed(self.seed + CHECK_SUCCESSOR)
-            own.append(PosteriorRefit(model, piece, check, generator).run(self.settings))
-        return torch.cat(own, dim=2)
+            found.append(PosteriorRefit(model, piece, check, generator).run(self.settings))
+        move, log_scale = torch.cat(found, dim=2)
+        moved = (move != 0).any(-1, keepdim=True)
+        wider = encoder.shifted(move, log_scale + WIDENING * moved)
+        return Proposed(encoder.shifted(move, log_scale), (wider, encoder))

@@ -99,7 +99,7 @@ class GenerativeSource:
 
     def sample(self, table: Table) -> ImportanceSample:
         """Weighted posterior samples for a chunk of rows."""
-        posteriors = self.proposal.mixture(self.model, table)
+        posteriors = self.proposal.propose(self.model, table).mixture
         noises = divided(self.noise, len(posteriors))
         observed = table.masks[0]
         return mixture_sample(self.model, posteriors, noises, table.targets, observed)

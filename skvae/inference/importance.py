@@ -69,32 +69,6 @@ class ImportanceSample:
         return (self.weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2)
 
 
-def defensive_sample(
-    model: VAE,
-    features: Tensor,
-    targets: Tensor,
-    observed: Tensor,
-    observed_features: Tensor,
-    noise: Tensor,
-    prior_draws: Tensor,
-    context: Tensor | None = None,
-) -> ImportanceSample:
-    """`importance_sample` with draws from the prior among the samples.
-
-    All are weighed by the mixture that they come from (the balance heuristic of Veach and Guibas
-    1995; defensive in the sense of Hesterberg 1995), so that weights are bounded by the likelihood
-    over the prior's share. An encoder that an odd cell has led astray then does not decide alone.
-
-    Parameters
-    ----------
-    model, features, targets, observed, observed_features, noise, context
-        As in `importance_sample`.
-    prior_draws : Tensor of shape (n_members, 1 or batch, n_draws, k)
-    """
-    posterior = model.posterior(features, observed_features, context)
-    return mixture_sample(model, [posterior], [noise], targets, observed, prior_draws, context)
-
-
 def mixture_sample(
     model: VAE,
     posteriors: Sequence[AnyPosterior],
@@ -104,9 +78,12 @@ def mixture_sample(
     prior_draws: Tensor | None = None,
     context: Tensor | None = None,
 ) -> ImportanceSample:
-    """Samples from several posteriors of every row, and draws from the prior, as one mixture.
+    """Samples from posteriors of every row, and draws from the prior, as one mixture.
 
-    Its `divergence` is that of the first posterior.
+    All are weighed by the mixture that they come from (the balance heuristic of Veach and Guibas
+    1995; defensive in the sense of Hesterberg 1995), so that weights are bounded by the likelihood
+    over the prior's share. A posterior that an odd cell has led astray then does not decide alone.
+    The `divergence` is that of the first posterior.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -19,30 +19,37 @@ if TYPE_CHECKING:  # the ensemble samples from proposals
     from skvae.inference.ensemble import Table
 
 
+class Proposed(NamedTuple):
+    """What a proposal says of rows.
+
+    Attributes
+    ----------
+    best : Posterior or LayeredPosterior
+        ``q(z | x_o)`` of every row.
+    mixture : tuple of one or two of them
+        What ``z`` is sampled from, the better one first. The second one is insurance: importance
+        weights are those of the mixture.
+    """
+
+    best: AnyPosterior
+    mixture: tuple[AnyPosterior, ...]
+
+
 class Proposal(Protocol):
     """How rows get their posteriors."""
 
-    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
-        """``q(z | x_o)`` of every row, the best there is."""
-
-    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """What every row's ``z`` is sampled from: one distribution, or two with the better first.
-
-        The second one is insurance: importance weights are those of the mixture.
-        """
+    def propose(self, model: VAE, part: Table) -> Proposed:
+        """Posteriors of rows."""
 
 
 @dataclass(frozen=True)
 class Amortized:
     """The model's own encoder (Kingma and Welling 2014)."""
 
-    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+    def propose(self, model: VAE, part: Table) -> Proposed:
         """The encoder's."""
-        return encode(model, part)
-
-    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """The encoder's alone."""
-        return (encode(model, part),)
+        encoder = encode(model, part)
+        return Proposed(encoder, (encoder,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +66,10 @@ class Matched:
 
     twin: VAE
 
-    def posterior(self, model: VAE, part: Table) -> AnyPosterior:
+    def propose(self, model: VAE, part: Table) -> Proposed:
         """The extra encoder's."""
-        return encode(self.twin, part)
-
-    def mixture(self, model: VAE, part: Table) -> tuple[AnyPosterior, ...]:
-        """The extra encoder's alone."""
-        return (encode(self.twin, part),)
+        encoder = encode(self.twin, part)
+        return Proposed(encoder, (encoder,))
 
 
 def encode(model: VAE, part: Table) -> AnyPosterior:

@@ -48,10 +48,11 @@ def test_all_agree_where_the_posterior_is_exact(way, hidden, toys):
     model, part = linear(toys, hidden)
     exact = encode(model, part)
     one = Matched(model) if way == "matched" else proposal(way, model, toys)
-    found = one.posterior(model, part)
+    found = one.propose(model, part).best
     torch.testing.assert_close(found.centre, exact.centre, atol=0.02, rtol=0)
     torch.testing.assert_close(found.covariance, exact.covariance, atol=0.05, rtol=0)
-    weighted, whole = (sample(model, part, each) for each in (one.mixture(model, part), (exact,)))
+    mixture = one.propose(model, part).mixture
+    weighted, whole = (sample(model, part, each) for each in (mixture, (exact,)))
     torch.testing.assert_close(weighted.log_prob, whole.log_prob, atol=0.01, rtol=0)
     torch.testing.assert_close(whole.effective_sample_size, torch.full((1, 40), 256.0).double())
 
@@ -62,7 +63,7 @@ def test_estimates_of_the_density_agree(way, bent, toys):
     prior = noise_block(2**13, 2, 7)[None, None].expand(1, 80, -1, -1)
     entries = model.log_likelihood(model.decode(prior), part.targets, part.masks[0]).sum(-1)
     truth = entries.double().logsumexp(-1) - math.log(2**13)
-    posteriors = proposal(way, model, toys).mixture(model, part)
+    posteriors = proposal(way, model, toys).propose(model, part).mixture
     found = sample(model, part, posteriors, 1536, noise_block(512, 2, 6)[None, None])
     torch.testing.assert_close(found.log_prob, truth, atol=0.05, rtol=0)
     assert (found.effective_sample_size >= 1).all()
@@ -73,7 +74,7 @@ def test_no_row_has_a_lower_bound_than_the_encoders(bent):
     model, part = bent
     noise = noise_block(4096, 2, 9)
     own, encoder = (
-        log_weights(model, part, one.posterior(model, part), noise).mean(-1)[0]
+        log_weights(model, part, one.propose(model, part).best, noise).mean(-1)[0]
         for one in (Adaptive(0), Amortized())
     )
     assert (own > encoder - 0.02).all()  # which is what another noise may change
@@ -87,7 +88,7 @@ def test_members_are_optimised_side_by_side(toys):
     part = Table(data.features, data.targets, data.observed, data.feature_columns)
     noise = noise_block(1024, 2, 9)
     own, encoder = (
-        log_weights(model, part, one.posterior(model, part), noise).mean(-1)
+        log_weights(model, part, one.propose(model, part).best, noise).mean(-1)
         for one in (Adaptive(0), Amortized())
     )
     assert own.shape == (4, 40)
@@ -99,18 +100,19 @@ def test_members_are_optimised_side_by_side(toys):
 def test_rows_do_not_depend_on_each_other(way, bent, toys):
     model, part = bent
     one = proposal(way, model, toys)
-    whole = one.posterior(model, part).centre
+    whole = one.propose(model, part).best.centre
     order = torch.randperm(80, generator=toys.seeded(3))
     for rows in (order, order[:47], order[:1]):
-        found = one.posterior(model, part.take(rows)).centre
+        found = one.propose(model, part.take(rows)).best.centre
         torch.testing.assert_close(found, whole[:, rows], atol=2e-6, rtol=0)
 
 
 def test_pieces_of_a_long_table_are_as_the_whole(bent, monkeypatch):
     model, part = bent
-    whole = Adaptive(0).posterior(model, part).centre
+    whole = Adaptive(0).propose(model, part).best.centre
     monkeypatch.setattr("skvae.inference.adaptive.DECODED_AT_ONCE", 600)  # 37 rows: one block
-    torch.testing.assert_close(Adaptive(0).posterior(model, part).centre, whole, atol=2e-6, rtol=0)
+    pieces = Adaptive(0).propose(model, part).best.centre
+    torch.testing.assert_close(pieces, whole, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -123,7 +125,7 @@ def test_hidden_values_have_no_say(way, bent, toys):
         part.observed,
         part.feature_columns,
     )
-    before, after = (one.posterior(model, rows).centre for rows in (part, other))
+    before, after = (one.propose(model, rows).best.centre for rows in (part, other))
     torch.testing.assert_close(before, after, atol=0, rtol=0)
 
 
@@ -131,20 +133,20 @@ def test_hidden_values_have_no_say(way, bent, toys):
 def test_an_empty_table_has_no_posteriors(way, bent, toys):
     model, part = bent
     one = proposal(way, model, toys)
-    assert one.posterior(model, part.take(slice(0))).centre.shape == (1, 0, 2)
+    assert one.propose(model, part.take(slice(0))).best.centre.shape == (1, 0, 2)
 
 
 def test_random_numbers_of_the_session_are_left_alone(bent):
     model, part = bent
     before = torch.get_rng_state()
-    Adaptive(0).mixture(model, part)
+    Adaptive(0).propose(model, part)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_are_those_of_the_mixture(bent):
     """Every sample's weight is p(x, z) over the weighted sum of all that it may come from."""
     model, part = bent
-    posteriors = Adaptive(0).mixture(model, part)
+    posteriors = Adaptive(0).propose(model, part).mixture
     noises = divided(noise_block(32, 2, 5), 2)
     draws = torch.randn(1, 1, 16, 2, generator=torch.Generator().manual_seed(0))
     found = mixture_sample(model, posteriors, noises, part.targets, part.masks[0], draws)
