@@ -80,11 +80,11 @@ def amortization_gap(
 
     Notes
     -----
-    It is about the encoder, whatever `inference` is. All levels use the same noise, which optimisation has not seen; a row for which the optimised
-    posterior is no better keeps the encoder's. ``log_prob`` is an importance-weighted bound: with
-    few samples it reads low, and so does the approximation gap. Models trained with
-    ``n_importance_samples > 1`` aim at another bound than the ELBO, so that their encoders' gaps
-    are larger than those of models trained on it.
+    It is about the encoder, whatever `inference` is. All levels use the same noise, which
+    optimisation has not seen; a row for which the optimised posterior is no better keeps the
+    encoder's. ``log_prob`` is an importance-weighted bound: with few samples it reads low, and so
+    does the approximation gap. Models trained with ``n_importance_samples > 1`` aim at another
+    bound than the ELBO, so that their encoders' gaps are larger than those of models trained on it.
 
     References
     ----------
