@@ -21,15 +21,15 @@ from imputation import limit_threads
 MODELS: dict[str, dict[str, Any]] = {
     "one layer, 4": {"n_components": 4},
     "one layer, 6": {"n_components": 6},
-    "two, top_down": {"n_components": (4, 2), "inference": "top_down"},
-    "two, bottom_up": {"n_components": (4, 2), "inference": "bottom_up"},
-    "two, both": {"n_components": (4, 2), "inference": "both"},
+    "two, top_down": {"n_components": (4, 2), "layer_inference": "top_down"},
+    "two, bottom_up": {"n_components": (4, 2), "layer_inference": "bottom_up"},
+    "two, both": {"n_components": (4, 2), "layer_inference": "both"},
 }
 DIGITS: dict[str, dict[str, Any]] = {
     "one layer, 16": {"n_components": 16},
-    "two, top_down": {"n_components": (16, 8), "inference": "top_down"},
-    "two, bottom_up": {"n_components": (16, 8), "inference": "bottom_up"},
-    "two, both": {"n_components": (16, 8), "inference": "both"},
+    "two, top_down": {"n_components": (16, 8), "layer_inference": "top_down"},
+    "two, bottom_up": {"n_components": (16, 8), "layer_inference": "bottom_up"},
+    "two, both": {"n_components": (16, 8), "layer_inference": "both"},
 }
 
 

@@ -100,7 +100,7 @@ def main() -> None:
         "three convolutional layers": VAETransformer(
             SIZES,
             hierarchy="skip",
-            inference="top_down",
+            layer_inference="top_down",
             encoder=encoder,
             decoder=decoder,
             **shared,

@@ -21,13 +21,22 @@ ESTIMATORS = [
     VAEImputer(),
     VAEImputer(max_iter=20, hidden_layer_sizes=(8,)),
     VAEImputer(hidden_layer_sizes=()),
+    *(
+        VAEImputer(max_iter=20, hidden_layer_sizes=(8,), inference=inference)
+        for inference in ("posterior_matching", "adaptive")
+    ),
     VAETransformer(),
     VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(n_components=(1, 1), hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(hidden_layer_sizes=()),
+    *(
+        VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20, inference=inference)
+        for inference in ("posterior_matching", "adaptive")
+    ),
     VAEOutlierDetector(),
     VAEOutlierDetector("log_likelihood", hidden_layer_sizes=(8,), max_iter=20, robust=False),
     VAEOutlierDetector("elbo", hidden_layer_sizes=()),
+    VAEOutlierDetector("elbo", hidden_layer_sizes=(8,), max_iter=20, inference="adaptive"),
     SemiSupervisedVAEClassifier(),
     SemiSupervisedVAEClassifier("m1+m2", hidden_layer_sizes=(8,), max_iter=20),
     SemiSupervisedVAEClassifier("skip_auxiliary", hidden_layer_sizes=(8,), max_iter=20),

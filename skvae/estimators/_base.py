@@ -213,6 +213,7 @@ class BaseVAE(BaseEstimator):
             tol=float(self.tol),
             early_stopping=bool(self.early_stopping),
             verbose=bool(self.verbose),
+            inference=self.inference,
         )
 
     def _alpha(self, n_rows: int) -> Any:

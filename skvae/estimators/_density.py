@@ -67,6 +67,8 @@ class DensityEstimator(BaseVAE):
         self.n_components_ = report.n_components
         self.component_scores_ = report.component_scores
         self._publish_history(report)
+        if report.matching.recovered:
+            warn_recovered(report.matching.n_iter)
 
     def _publish_history(self, report: DensityReport) -> None:
         history = report.history

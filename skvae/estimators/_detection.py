@@ -13,11 +13,9 @@ from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import Exemplars, expected_features
-from skvae.inference.importance import defensive_sample
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, ScoreTail
-from skvae.models.vae import VAE
 
 SCORES = (
     "ensemble",
@@ -141,7 +139,7 @@ class Detection:
         # Matrix products round few rows differently: whole blocks make scores independent of
         # which rows come along.
         part = part.take(torch.arange(-(-n // BLOCK) * BLOCK).clamp(max=n - 1))
-        centre = model.posterior(part.features, part.masks[1], part.context).centre
+        centre = self.latent.posterior(part).centre
         rebuilt = expected_features(model, specs, centre)
         completed = part.features.where(part.masks[1][0], rebuilt)
         return completed[:n], rebuilt[:n]
@@ -195,13 +193,12 @@ class Detection:
     def _likelihoods(self, rows: Rows, n_samples: int) -> _Likelihoods:
         """Log-density by importance sampling, the bound, and expected log-densities by column.
 
-        Samples come from the encoder and the prior, as in `LatentModel.log_prob`; the bound and
-        the columns take the encoder's alone.
+        Samples come from posteriors and the prior, as in `LatentModel.log_prob`; the bound and
+        the columns take the best posterior's alone.
         """
-        model = self.latent.model
         noise, draws = self.latent.shared_samples(n_samples)
         parts = [
-            _say(model, part, noise, draws(part))
+            _say(self.latent, part, noise, draws(part))
             for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // n_samples))
         ]
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
@@ -234,17 +231,21 @@ class Detection:
             generator = torch.Generator().manual_seed(seed)
             refit = PosteriorRefit(model, part, noise, generator)
             moved = refit.posterior.shifted(*refit.run(REGRET))
-            before = log_weights(model, part, refit.posterior, noise).double().mean(-1)
-            after = log_weights(model, part, moved, noise).double().mean(-1)
+            before = log_weights(model, part, refit.posterior, noise)[0].double().mean(-1)
+            after = log_weights(model, part, moved, noise)[0].double().mean(-1)
             parts.append((after - before).clamp(min=0))
         return torch.cat(parts).numpy()
 
 
-def _say(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _say(
+    latent: LatentModel, part: Table, noise: Tensor, draws: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-density, bound and expected log-density by column of every row."""
-    observed, features = part.masks
-    sample = defensive_sample(model, part.features, part.targets, observed, features, noise, draws)
-    own = slice(len(noise))  # the encoder's samples come first
-    entries = model.log_likelihood(sample.driven[..., own, :], part.targets, observed)
-    bound = entries.sum(-1).double() - sample.divergence[..., own]
+    model, (best, mixture) = latent.model, latent.proposal.propose(latent.model, part)
+    sample = alone = latent.sample_from(part, mixture, noise, draws)
+    if best is not mixture[0]:
+        alone = latent.sample_from(part, (best,), noise)
+    own = slice(len(noise))  # draws from the prior come last
+    entries = model.log_likelihood(alone.driven[..., own, :], part.targets, part.masks[0])
+    bound = entries.sum(-1).double() - alone.divergence[..., own]
     return sample.log_prob[0], bound.mean(-1)[0], entries.double().mean(-2)[0]

@@ -66,10 +66,12 @@ class FittedDetector(DensityEstimator):
         self._check_width(self.n_components, tensors.features.shape[1])
         seed = int(random.randint(2**31 - 1))
         steps = int(np.clip(STEPS_PER_ROW * len(support), FEWEST_STEPS, MOST_STEPS))
-        settings = self._density_settings(hidden, steps, component_rows=COMPONENT_ROWS)
+        settings = self._density_settings(
+            hidden, steps, component_rows=COMPONENT_ROWS, inference=self.inference
+        )
         fitter = DensityFitter(tensors.take(torch.from_numpy(support)), settings, seed)
         model, report = fitter.fit()
-        self._latent = LatentModel(model, scaler, seed)
+        self._latent = LatentModel(model, scaler, seed, proposal=fitter.propose(model))
         self._detection = Detection(
             self._latent,
             tails,

@@ -22,7 +22,7 @@ def entries_given_rest(latent: LatentModel, rows: Rows, n_samples: int) -> Leave
     """`leave_one_out` with the noise that all rows of a model share."""
     noise, draws = latent.shared_samples(n_samples)
     table = latent.table(rows)
-    return leave_one_out(latent.model, table, noise, draws(table))
+    return leave_one_out(latent.model, table, noise, draws(table), latent.proposal)
 
 
 def explanation_table(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skvae.estimators._prediction import scaled_table, within_domain
-from skvae.inference import Table, importance_sample, noise_block
+from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
-from skvae.inference.importance import ImportanceSample, defensive_sample
+from skvae.inference.importance import AnyPosterior, ImportanceSample, mixture_sample
+from skvae.inference.proposals import Amortized, Proposal, divided
 from skvae.inference.session import torch_defaults
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
-from skvae.models.posterior import Posterior
 from skvae.models.priors import ConditionalNormal
 from skvae.models.vae import VAE
 from skvae.tabular.scaling import TableScaler
@@ -74,11 +74,14 @@ class LatentModel:
     scaler : TableScaler
     seed : int
         Of the noise that all rows share.
+    proposal : Proposal
+        How rows get their posteriors.
     """
 
     model: VAE
     scaler: TableScaler
     seed: int
+    proposal: Proposal = field(default_factory=Amortized, kw_only=True)
 
     def table(self, rows: Rows) -> Table:
         """Rows as the model takes them."""
@@ -88,9 +91,9 @@ class LatentModel:
     # Latents --------------------------------------------------------------------------------
 
     @torch_defaults()
-    def posterior(self, part: Table) -> Posterior | LayeredPosterior:
+    def posterior(self, part: Table) -> AnyPosterior:
         """``q(z | x_o)`` of the rows of a table."""
-        return self.model.posterior(part.features, part.masks[1], part.context)
+        return self.proposal.propose(self.model, part).best
 
     @torch_defaults()
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +152,7 @@ class LatentModel:
         """
         likelihoods = self.model.likelihoods
         normal = noise_block(n_versions, likelihoods.n_columns, self.seed).unsqueeze(1)
-        levels = (torch.arange(n_versions) + 0.5) / n_versions
+        levels = (torch.arange(n_versions).double() + 0.5) / n_versions
         finite = likelihoods.finite.nonzero().squeeze(1).tolist()
         # Neighbours in a Sobol sequence are far apart, every eighth point is not.
         order = torch.randperm(n_samples, generator=torch.Generator().manual_seed(self.seed))
@@ -184,7 +187,7 @@ class LatentModel:
         if method == "prior":
             parts = self._by_prior(rows, n_samples)
         elif method == "elbo":
-            parts = (s.log_weights.double().mean(-1) for s in self.samples(rows, n_samples))
+            parts = (s.log_weights.mean(-1) for s in self._best_samples(rows, n_samples))
         else:
             parts = (s.log_prob for s in self._defensive_samples(rows, n_samples))
         scores = torch.cat(list(parts), dim=1)[0].numpy() + jacobian
@@ -198,39 +201,43 @@ class LatentModel:
 
     @torch.no_grad()
     def samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
-        """Weighted samples from the encoder, chunk by chunk."""
+        """Weighted samples from the rows' posteriors, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            columns, features = part.masks
-            yield importance_sample(
-                self.model,
-                part.features,
-                part.targets,
-                columns,
-                features,
-                noise,
-                context=part.context,
-            )
+            yield self.sample_from(part, self._mixture(part), noise)
+
+    @torch.no_grad()
+    def _best_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
+        """From the best posterior of every row alone."""
+        noise = noise_block(n_samples, self.model.n_components, self.seed)
+        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+            yield self.sample_from(part, (self.posterior(part),), noise)
 
     @torch.no_grad()
     def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
-        """Weighted samples from encoder and prior, chunk by chunk."""
+        """From the rows' posteriors and the prior, chunk by chunk."""
         noise, draws = self.shared_samples(n_samples)
         for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
-            columns, features = part.masks
-            yield defensive_sample(
-                self.model,
-                part.features,
-                part.targets,
-                columns,
-                features,
-                noise,
-                draws(part),
-                part.context,
-            )
+            yield self.sample_from(part, self._mixture(part), noise, draws(part))
+
+    def _mixture(self, part: Table) -> tuple[AnyPosterior, ...]:
+        return self.proposal.propose(self.model, part).mixture
+
+    def sample_from(
+        self,
+        part: Table,
+        posteriors: tuple[AnyPosterior, ...],
+        noise: Tensor,
+        draws: Tensor | None = None,
+    ) -> ImportanceSample:
+        """Weighted samples of a part, from posteriors and draws from the prior."""
+        noises, observed = divided(noise, len(posteriors)), part.masks[0]
+        return mixture_sample(
+            self.model, posteriors, noises, part.targets, observed, draws, part.context
+        )
 
     def shared_samples(self, n_samples: int) -> tuple[Tensor, Callable[[Table], Tensor]]:
-        """Noise (m, k) for the encoder, and draws (1, 1 or batch, n, k) from the prior by part.
+        """Noise (m, k) for posteriors, and draws (1, 1 or batch, n, k) from the prior by part.
 
         None of the latter where the encoder's posterior is exact, and all samples of one weight.
         """

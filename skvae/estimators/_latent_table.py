@@ -84,11 +84,11 @@ class LatentTable(DensityEstimator):
             values = self._conditions.join(values, given)
         return self._codec.decode_all(values, like=like)
 
-    def _check_finite(self, rows: Rows, divergences: np.ndarray) -> None:
+    def _check_finite(self, latent: LatentModel, rows: Rows, divergences: np.ndarray) -> None:
         """Refuse a model that gives no numbers, which only users' modules can make of one."""
-        z = self._latent.means(rows)
+        z = latent.means(rows)
         fine = np.isfinite(z).all() and np.isfinite(divergences).all()
-        if not fine or not np.isfinite(self._latent.decode(z, rows.context)).all():
+        if not fine or not np.isfinite(latent.decode(z, rows.context)).all():
             raise ValueError(
                 "The networks return NaN or infinity on rows of X. Look into the modules given as "
                 "encoder and decoder, or lower learning_rate_init."
@@ -168,7 +168,7 @@ class LatentTable(DensityEstimator):
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
         method : {"importance", "prior", "elbo"}, default="importance"
-            Importance sampling, three quarters from the encoder's posterior and one from the
+            Importance sampling, three quarters from the row's posterior and one from the
             prior, weighed by the mixture of both [2]_; the mean likelihood under draws from the
             prior; or the lower bound. The first two estimate the same number; the second needs
             far more samples where rows say much about ``z``.

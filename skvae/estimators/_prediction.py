@@ -137,6 +137,13 @@ class TablePredictor:
         scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
         return np.where(observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
+    def effective_sample_size(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Of the samples behind every row's estimates, mean over members; float64 of shape (n,)."""
+        if self.ensemble is None:
+            return np.ones(len(values))
+        sizes = self.ensemble.effective_sample_size(self._table(values, observed))
+        return sizes.double().numpy()
+
     def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
         return scaled_table(self.scaler, values, observed)
 

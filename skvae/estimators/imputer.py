@@ -12,15 +12,17 @@ import pandas as pd
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skvae.estimators._base import BaseVAE
 from skvae.estimators._bootstrap import bootstrap_counts, draws_of_all
 from skvae.estimators._prediction import TablePredictor
+from skvae.estimators._samples import SampledDensity
+from skvae.training.proposals import INFERENCE
 
 
-class VAEImputer(TransformerMixin, BaseVAE):
+class VAEImputer(TransformerMixin, SampledDensity):
     """Fill the holes of mixed tables by variational autoencoders.
 
     The model starts as factor analysis, fitted in closed form to the incomplete table, and
@@ -55,6 +57,10 @@ class VAEImputer(TransformerMixin, BaseVAE):
         Keep columns without any observed value at fit, filled with a constant.
     max_categories : int, default=100
         Levels of one column that are modelled, the most frequent first.
+    inference : {"amortized", "posterior_matching", "adaptive"}, default="amortized"
+        Where the density's samples of ``z`` come from, see `VAETransformer`: the encoder, which
+        was trained on rows with holes; an extra one that learns from complete rows; or every row's
+        own optimum, by far the slowest. Masked members predict without samples.
     sample_posterior : bool, default=False
         `transform` fills with one draw from ``p(x_m | x_o)`` instead of its mean or mode.
     n_estimators : int, default=1
@@ -93,7 +99,8 @@ class VAEImputer(TransformerMixin, BaseVAE):
     n_iter_ : int
         Gradient steps taken, all members side by side counting once.
     loss_curve_ : dict of str to list of float
-        Training loss of "generative" and "masked" members by validation.
+        Training loss of "generative" and "masked" members and of posterior "matching", by
+        validation.
     validation_scores_ : dict of str to ndarray of shape (n_validations, n_members)
         Held-out log-likelihood per entry.
     indicator_ : MissingIndicator or None
@@ -138,6 +145,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         "missing_values": "no_validation",
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
+        "inference": [StrOptions(set(INFERENCE))],
         "sample_posterior": ["boolean"],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
     }
@@ -155,6 +163,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         add_indicator: bool = False,
         keep_empty_features: bool = False,
         max_categories: int = 100,
+        inference: str = "amortized",
         sample_posterior: bool = False,
         n_estimators: int = 1,
         alpha: float | Sequence[float] | str = "auto",
@@ -178,6 +187,7 @@ class VAEImputer(TransformerMixin, BaseVAE):
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
         self.max_categories = max_categories
+        self.inference = inference
         self.sample_posterior = sample_posterior
         self.n_estimators = n_estimators
         self.alpha = alpha
@@ -335,21 +345,6 @@ class VAEImputer(TransformerMixin, BaseVAE):
         """
         self._check_input(X)
         return self._predictor.log_prob(*self._codec.encode(X))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: larger is better, so that a grid search needs no `y`.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(np.mean(self.score_samples(X)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the output columns.

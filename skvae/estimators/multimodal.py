@@ -136,6 +136,12 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
     --------
     VAETransformer : One block of columns.
 
+    Notes
+    -----
+    There is no parameter `inference`: the posterior of any part of a row is the product of what the
+    part has, by the rules of probability rather than by an encoder that must have seen such parts.
+    It is exact where the model is linear and `fusion` is "poe".
+
     References
     ----------
     .. [1] Wu and Goodman (2018), Multimodal Generative Models for Scalable Weakly-Supervised

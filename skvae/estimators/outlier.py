@@ -19,6 +19,7 @@ from skvae.estimators._explanation import broken_constants, entries_given_rest, 
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import check_positive
 from skvae.tabular.novelty import novel_cells
+from skvae.training.proposals import INFERENCE
 
 
 class VAEOutlierDetector(OutlierMixin, FittedDetector):
@@ -74,6 +75,9 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         ``{"count": "negative_binomial" | "poisson"}``. The first of each is the default.
     max_categories : int, default=100
         Levels of one column that are modelled, the most frequent first.
+    inference : {"amortized", "posterior_matching", "adaptive"}, default="amortized"
+        How rows get their posteriors, see `VAETransformer`; "adaptive" takes many times longer.
+        ("likelihood_regret" always is over the encoder's.)
     alpha : float, default=0.3
         Weight decay towards the linear model.
     max_iter : int or "auto", default="auto"
@@ -157,6 +161,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         "score": [StrOptions(set(SCORES))],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "robust": ["boolean"],
+        "inference": [StrOptions(set(INFERENCE))],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -173,6 +178,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
         max_categories: int = 100,
+        inference: str = "amortized",
         alpha: float = 0.3,
         max_iter: int | str = "auto",
         batch_size: int = 128,
@@ -194,6 +200,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         self.column_types = column_types
         self.likelihood = likelihood
         self.max_categories = max_categories
+        self.inference = inference
         self.alpha = alpha
         self.max_iter = max_iter
         self.batch_size = batch_size

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
@@ -18,8 +18,9 @@ from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._walks import LatentWalks
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import seeded_torch, torch_defaults
 from skvae.training.density import DensityFitter, DensitySettings
+from skvae.training.proposals import INFERENCE
 
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
@@ -66,9 +67,15 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     hierarchy : {"markov", "skip"}, default="markov"
         With several layers: each sees the layer above it, ``p(z_1 | z_2) p(x | z_1)``, or all
         layers above, ``p(x | z_1, z_2)``.
-    inference : {"top_down", "bottom_up", "both"}, default="top_down"
+    layer_inference : {"top_down", "bottom_up", "both"}, default="top_down"
         With several layers: ``q(z_2 | x) q(z_1 | z_2, x)``, ``q(z_1 | x) q(z_2 | z_1)``, or
         experts found from the row times the prior from above [6]_.
+    inference : {"amortized", "posterior_matching", "adaptive"}, default="amortized"
+        How a row gets ``q(z | x_o)``. From the encoder, which knows such holes as `X` had at fit.
+        From an extra encoder that learns, on parts of the complete rows of `X`, what the first one
+        says of the whole [7]_: for encoders that saw no holes. Or each row its own, optimised from
+        the encoder's on with the decoder as it is, until the row's bound no longer grows [8]_: the
+        most precise, and by far the slowest. Importance weights correct all three.
     encoder, decoder : torch.nn.Module or None, default=None
         Networks of your own in place of the hidden layers; copies of them are trained. The
         encoder is called with two tensors of shape (batch, n_inputs): standardised features, 0
@@ -114,8 +121,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         Negative training bound by validation, in nats per row and units of the scaled table.
     validation_scores_ : list of float
         Bound on held-out rows by validation.
+    matching_scores_ : list of float
+        Of posterior matching: ``E_q(z | x) log q'(z | x_o)`` on held-out rows by validation.
     layer_divergences_ : ndarray of shape (n_layers,)
-        Mean divergence of the posterior from the prior over training rows, by stochastic layer.
+        Mean divergence of the encoder's posterior from the prior over training rows, by stochastic
+        layer.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for frames with string names.
@@ -134,6 +144,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     .. [5] Sohn, Lee and Yan (2015), Learning Structured Output Representation using Deep
        Conditional Generative Models.
     .. [6] Soenderby et al. (2016), Ladder Variational Autoencoders.
+    .. [7] Strauss and Oliva (2022), Posterior Matching for Arbitrary Conditioning.
+    .. [8] Agarwal, Hope, Younis and Sudderth (2023), A Decoder Suffices for Query-Adaptive
+       Variational Inference.
 
     Examples
     --------
@@ -163,7 +176,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "condition_on": ["array-like", None],
         "conditioning": [StrOptions({"decoder", "prior", "both"})],
         "hierarchy": [StrOptions({"markov", "skip"})],
-        "inference": [StrOptions({"top_down", "bottom_up", "both"})],
+        "layer_inference": [StrOptions({"top_down", "bottom_up", "both"})],
+        "inference": [StrOptions(set(INFERENCE))],
         "encoder": [nn.Module, None],
         "decoder": [nn.Module, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -184,7 +198,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         condition_on: Sequence[Any] | None = None,
         conditioning: str = "decoder",
         hierarchy: str = "markov",
-        inference: str = "top_down",
+        layer_inference: str = "top_down",
+        inference: str = "amortized",
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         column_types: Mapping[Any, str] | None = None,
@@ -213,6 +228,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.condition_on = condition_on
         self.conditioning = conditioning
         self.hierarchy = hierarchy
+        self.layer_inference = layer_inference
         self.inference = inference
         self.encoder = encoder
         self.decoder = decoder
@@ -271,6 +287,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
                 f"prior={self.prior!r}": self.prior != "normal",
                 f"n_components={self.n_components!r}": bool(self._layers),
                 f"conditioning={self.conditioning!r}": self._prior_is_conditional,
+                f"inference={self.inference!r}": self.inference == "posterior_matching",
                 "encoder": self.encoder is not None,
                 "decoder": self.decoder is not None,
             }
@@ -300,19 +317,18 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         tensors = replace(tensors, context=rows.context)
         seed = self._seed()
         fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
-        if self.encoder is None and self.decoder is None:
+        users = self.encoder is not None or self.decoder is not None
+        with seeded_torch(seed) if users else nullcontext():  # their modules may draw, in dropout
             model, report = fitter.fit()
-        else:
-            # Users' modules may draw from torch's global generator, in dropout for instance.
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                model, report = fitter.fit()
-        self._latent = LatentModel(model, scaler, seed)
-        self._training_part = self._latent.table(rows).take(slice(AGGREGATED_ROWS))
+            proposal = fitter.propose(model)
+        encoder = LatentModel(model, scaler, seed)
+        self._latent = replace(encoder, proposal=proposal)
+        self._training_part = encoder.table(rows).take(slice(AGGREGATED_ROWS))
         some = rows.take(slice(DIVERGENCE_ROWS))
-        self.layer_divergences_ = self._latent.layer_divergences(some, 32).mean(axis=0)
-        self._check_finite(some, self.layer_divergences_)
+        self.layer_divergences_ = encoder.layer_divergences(some, 32).mean(axis=0)
+        self._check_finite(encoder, some, self.layer_divergences_)
         self._publish_density(report)
+        self.matching_scores_ = [scores[0] for scores in report.matching.scores]
         self._n_features_out = self.n_components_
 
     def _training_rows(self, X: Any) -> Rows:
@@ -355,6 +371,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             isotropic=self.noise == "isotropic",
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,
+            layer_inference=self.layer_inference,
             inference=self.inference,
             encoder=self.encoder,
             decoder=self.decoder,

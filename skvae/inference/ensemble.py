@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
-from skvae.inference.importance import ImportanceSample, importance_sample
+from skvae.inference.importance import ImportanceSample, mixture_sample
+from skvae.inference.proposals import Amortized, Proposal, divided
 from skvae.models.vae import VAE
 
 # Rows times samples times members that are decoded at once; keeps memory flat in the table.
@@ -83,6 +84,8 @@ class GenerativeSource:
         Take statistics in column order to regression units.
     slope_columns, intercept_columns : Tensor of shape (p,)
         The same by column.
+    proposal : Proposal
+        What samples come from.
     """
 
     model: VAE
@@ -92,6 +95,7 @@ class GenerativeSource:
     intercept: Tensor
     slope_columns: Tensor
     intercept_columns: Tensor
+    proposal: Proposal = field(default_factory=Amortized)
 
     @property
     def chunk_size(self) -> int:
@@ -100,10 +104,10 @@ class GenerativeSource:
 
     def sample(self, table: Table) -> ImportanceSample:
         """Weighted posterior samples for a chunk of rows."""
-        observed, observed_features = table.masks
-        return importance_sample(
-            self.model, table.features, table.targets, observed, observed_features, self.noise
-        )
+        posteriors = self.proposal.propose(self.model, table).mixture
+        noises = divided(self.noise, len(posteriors))
+        observed = table.masks[0]
+        return mixture_sample(self.model, posteriors, noises, table.targets, observed)
 
     def statistics_of(self, sample: ImportanceSample) -> Tensor:
         """Expected statistics in regression units, (n_members, batch, n_statistics)."""
@@ -240,6 +244,11 @@ class Ensemble:
     def log_prob(self, table: Table) -> Tensor:
         """Log-density of the observed targets, float64 of shape (n,)."""
         return self.density.log_prob(table)
+
+    @torch.no_grad()
+    def effective_sample_size(self, table: Table) -> Tensor:
+        """Of the density's samples for each row, shape (n,)."""
+        return self.density.effective_sample_size(table)
 
     @torch.no_grad()
     def moments(self, table: Table) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from scipy.stats import qmc
 from torch import Tensor
 
+from skvae.models.hierarchical import LayeredPosterior
+from skvae.models.posterior import Posterior
 from skvae.models.vae import VAE
+
+AnyPosterior = Posterior | LayeredPosterior
 
 
 def noise_block(n_samples: int, n_components: int, seed: int) -> Tensor:
@@ -61,43 +66,54 @@ class ImportanceSample:
 
     def expect(self, values: Tensor) -> Tensor:
         """Weighted mean over samples of (n_members, batch, n_samples, s)."""
-        return (self.weights.unsqueeze(-2) @ values).squeeze(-2)
+        return (self.weights.to(values.dtype).unsqueeze(-2) @ values).squeeze(-2)
 
 
-def defensive_sample(
+def mixture_sample(
     model: VAE,
-    features: Tensor,
+    posteriors: Sequence[AnyPosterior],
+    noises: Sequence[Tensor],
     targets: Tensor,
     observed: Tensor,
-    observed_features: Tensor,
-    noise: Tensor,
-    prior_draws: Tensor,
+    prior_draws: Tensor | None = None,
     context: Tensor | None = None,
 ) -> ImportanceSample:
-    """`importance_sample` with draws from the prior among the samples.
+    """Samples from posteriors of every row, and draws from the prior, as one mixture.
 
     All are weighed by the mixture that they come from (the balance heuristic of Veach and Guibas
     1995; defensive in the sense of Hesterberg 1995), so that weights are bounded by the likelihood
-    over the prior's share. An encoder that an odd cell has led astray then does not decide alone.
+    over the prior's share. A posterior that an odd cell has led astray then does not decide alone.
+    The `divergence` is that of the first posterior.
 
     Parameters
     ----------
-    model, features, targets, observed, observed_features, noise, context
+    model, targets, observed, context
         As in `importance_sample`.
-    prior_draws : Tensor of shape (n_members, 1 or batch, n_draws, k)
+    posteriors : sequence of Posterior or LayeredPosterior
+    noises : sequence of Tensor of shape (n_samples, k)
+        For each of them; samples come in this order.
+    prior_draws : Tensor of shape (n_members, 1 or batch, n_draws, k), optional
+        The last of the samples.
     """
-    posterior = model.posterior(features, observed_features, context)
-    own, log_q = posterior.rsample(noise)
-    others = prior_draws.expand(-1, own.shape[1], -1, -1)
-    z = torch.cat([own, others], dim=-2)
-    log_q = torch.cat([log_q, posterior.log_prob_at(others)], dim=-1).double()
+    drawn = [one.rsample(noise) for one, noise in zip(posteriors, noises, strict=True)]
+    blocks = [z for z, _ in drawn]
+    if prior_draws is not None:
+        blocks.append(prior_draws.expand(-1, blocks[0].shape[1], -1, -1))
+    log_q = [
+        torch.cat(
+            [drawn[i][1] if i == j else one.log_prob_at(z) for j, z in enumerate(blocks)], dim=-1
+        ).double()
+        for i, one in enumerate(posteriors)
+    ]
+    z = torch.cat(blocks, dim=-2)
     log_p = model.log_prior(z, context).double()
-    mixture, share = log_q, others.shape[-2] / z.shape[-2]
-    if share:
-        mixture = torch.logaddexp(log_q + math.log1p(-share), log_p + math.log(share))
+    sources = [*log_q, log_p][: len(blocks)]
+    shares = [block.shape[-2] / z.shape[-2] for block in blocks]
+    parts = [log + math.log(share) for log, share in zip(sources, shares, strict=True) if share]
+    mixture = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(0)
     driven = model.decode(z, context)
     log_likelihood = model.log_likelihood(driven, targets, observed).sum(-1).double()
-    return ImportanceSample(driven, log_likelihood + log_p - mixture, log_q - log_p)
+    return ImportanceSample(driven, log_likelihood + log_p - mixture, log_q[0] - log_p)
 
 
 def importance_sample(

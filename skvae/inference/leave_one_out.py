@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
-from skvae.inference.importance import ImportanceSample, defensive_sample
+from skvae.inference.importance import ImportanceSample, mixture_sample
+from skvae.inference.proposals import Amortized, Proposal, divided
 from skvae.models.vae import VAE
 
 
@@ -34,7 +35,13 @@ class LeaveOneOut:
 
 
 @torch.no_grad()
-def leave_one_out(model: VAE, table: Table, noise: Tensor, prior_draws: Tensor) -> LeaveOneOut:
+def leave_one_out(
+    model: VAE,
+    table: Table,
+    noise: Tensor,
+    prior_draws: Tensor,
+    proposal: Proposal | None = None,
+) -> LeaveOneOut:
     """Leave-one-column-out importance sampling.
 
     Parameters
@@ -44,15 +51,18 @@ def leave_one_out(model: VAE, table: Table, noise: Tensor, prior_draws: Tensor) 
     table : Table
     noise : Tensor of shape (n_samples, k)
     prior_draws : Tensor of shape (1, 1, n_draws, k)
+    proposal : Proposal, optional
+        Of the parts of rows; by default the encoder.
     """
+    sampler = _Sampler(model, proposal or Amortized(), noise, prior_draws)
     n, p = table.targets.shape
     n_samples = len(noise) + prior_draws.shape[-2]
     size = max(1, DECODED_AT_ONCE // n_samples)
-    whole = [_sample(model, part, noise, prior_draws).log_prob[0] for part in table.chunks(size)]
+    whole = [sampler(part).log_prob[0] for part in table.chunks(size)]
     row = torch.arange(n).repeat_interleave(p)
     column = torch.arange(p).repeat(n)
     parts = [
-        _entries(model, table.take(rows), columns, noise, prior_draws)
+        _entries(sampler, table.take(rows), columns)
         for rows, columns in zip(row.split(size), column.split(size), strict=True)
     ]
     rest, point, std = (torch.cat(part).unflatten(0, (n, p)) for part in zip(*parts, strict=True))
@@ -62,19 +72,27 @@ def leave_one_out(model: VAE, table: Table, noise: Tensor, prior_draws: Tensor) 
     return LeaveOneOut(surprise.where(table.observed, math.nan), point, std)
 
 
-def _sample(model: VAE, part: Table, noise: Tensor, draws: Tensor) -> ImportanceSample:
-    columns, features = part.masks
-    return defensive_sample(model, part.features, part.targets, columns, features, noise, draws)
+@dataclass(frozen=True, eq=False)
+class _Sampler:
+    """Weighted samples of rows."""
+
+    model: VAE
+    proposal: Proposal
+    noise: Tensor
+    draws: Tensor
+
+    def __call__(self, part: Table) -> ImportanceSample:
+        mixture = self.proposal.propose(self.model, part).mixture
+        noises, observed = divided(self.noise, len(mixture)), part.masks[0]
+        return mixture_sample(self.model, mixture, noises, part.targets, observed, self.draws)
 
 
-def _entries(
-    model: VAE, part: Table, columns: Tensor, noise: Tensor, draws: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _entries(sampler: _Sampler, part: Table, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For one entry of each row: ``log p(x_rest)``, point and deviation, shape (n,)."""
     own = columns.unsqueeze(1)
     given = part.observed.scatter(1, own, False)
     rest = Table(part.features, part.targets, given, part.feature_columns)
-    sample = _sample(model, rest, noise, draws)
+    model, sample = sampler.model, sampler(rest)
     likelihoods = model.likelihoods
     statistics = model.statistics(sample.driven).double()
     point = likelihoods.point(sample.expect(statistics))[0].gather(1, own).squeeze(1)

@@ -8,14 +8,20 @@ import torch
 from torch import Tensor
 
 from skvae.inference.ensemble import Table
-from skvae.models.hierarchical import LayeredPosterior
-from skvae.models.posterior import Posterior
+from skvae.inference.importance import AnyPosterior
+from skvae.inference.proposals import encode
 from skvae.models.vae import VAE
 
 # Samples of z in a gradient step: so many pairs of mirrored noise.
 MIRRORED_PAIRS = 8
-# Every so many steps all rows are scored, each keeps its best posterior, and progress is judged.
+# Every so many steps all rows are scored, each keeps its best posterior, and those that no longer
+# gain leave.
 CHECK_EVERY = 20
+# Matrix products round few rows differently: in whole blocks, no row's result depends on others.
+BLOCK = 32
+# Decay of Adam's moments. What is added to its root keeps steps of vanishing gradients small:
+# without, rounding errors alone would move rows that are at their best already.
+DECAYS, DAMPING = (0.9, 0.999), 1e-2
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,29 @@ class RefitSettings:
     max_iter : int
         Gradient steps at most, for all rows side by side.
     learning_rate : float
-        Of Adam, in standard deviations of the linear posterior and nats of scale.
+        Of Adam (Kingma and Ba 2015), in standard deviations of the linear posterior and nats of
+        scale.
     tol : float
-        Optimisation ends when `CHECK_EVERY` steps raise the mean ELBO by less, in nats; 0 never
-        ends early.
+        A row leaves when `patience` checks in a row have not raised its bound by so much, in nats;
+        0 never ends early.
     shared_noise : bool
-        Use the same noise for all rows: with a `tol` of 0, what is found for a row then does not
-        depend on the others.
+        Use the same noise for all rows: what is found for a row then does not depend on the others.
+    patience : int
+        Checks, of `CHECK_EVERY` steps each.
+    descend : bool
+        Lower the learning rate in a straight line to nothing at `max_iter`.
+    enough : float
+        Rows stay with the encoder's posterior where its importance weights are worth this share of
+        the samples or more; above 1, none does.
     """
 
     max_iter: int = 200
     learning_rate: float = 0.02
     tol: float = 1e-3
     shared_noise: bool = False
+    patience: int = 2
+    descend: bool = False
+    enough: float = 2.0
 
 
 class PosteriorRefit:
@@ -59,51 +75,89 @@ class PosteriorRefit:
 
     def __init__(self, model: VAE, part: Table, check: Tensor, generator: torch.Generator) -> None:
         self.model, self.part, self.check, self.generator = model, part, check, generator
-        self.posterior = model.posterior(part.features, part.masks[1], part.context)
-        # Move and log scale, added to the encoder's.
-        self.own = torch.zeros(2, 1, len(part.features), model.n_components, requires_grad=True)
+        self.posterior = encode(model, part)
 
+    @torch.no_grad()
     def run(self, settings: RefitSettings) -> Tensor:
-        """The best found, (2, 1, n, k)."""
-        adam = torch.optim.Adam([self.own], lr=settings.learning_rate)
-        best, score = self.own.detach().clone(), self._score()
-        for step in range(1, settings.max_iter + 1):
-            self.own.grad = self._gradient(settings.shared_noise)
-            adam.step()
-            if step % CHECK_EVERY and step != settings.max_iter:
+        """The best found, (2, n_members, n, k): what to add to the encoder's move and log scale."""
+        n, model = len(self.part.features), self.model
+        best = torch.zeros(2, model.n_members, n, model.n_components)
+        if not n:
+            return best
+        rows = _whole_blocks(torch.arange(n))
+        search = _Search(model, self.part.take(rows), best[:, :, rows])
+        weights = search.log_weights(self.check).double()
+        score = weights.mean(-1)
+        worth = 1 / weights.softmax(-1).square().sum(-1)
+        stalled = (worth >= settings.enough * len(self.check)).long() * settings.patience
+        for step in range(settings.max_iter):
+            if step % CHECK_EVERY == 0:
+                going = (stalled < settings.patience).any(0).nonzero().squeeze(1)
+                if not len(going):
+                    break
+                if len(going) < len(rows):
+                    kept = _whole_blocks(going)
+                    rows, score, stalled = rows[kept], score[:, kept], stalled[:, kept]
+                    search = search.take(kept)
+            left = 1 - step / settings.max_iter if settings.descend else 1.0
+            noise = self._noise(1 if settings.shared_noise else len(rows))
+            search.step(noise, step + 1, left * settings.learning_rate)
+            if (step + 1) % CHECK_EVERY and step + 1 != settings.max_iter:
                 continue
-            now = self._score()
+            now = search.log_weights(self.check).double().mean(-1)
             better = now > score  # false for NaN
-            gain = (now - score).where(better, 0.0).mean()
+            best[:, :, rows] = search.own.where(better.unsqueeze(-1), best[:, :, rows])
+            gained = now >= score + settings.tol if settings.tol else torch.ones_like(better)
+            stalled = torch.where(gained, 0, stalled + 1)
             score = now.where(better, score)
-            best = self.own.detach().where(better[:, None], best)
-            if gain < settings.tol:
-                break
         return best
 
-    def _gradient(self, shared: bool) -> Tensor:
-        """Of the negative ELBO, with fresh noise in mirrored pairs."""
-        n = 1 if shared else len(self.part.features)
+    def _noise(self, n: int) -> Tensor:
+        """Mirrored pairs, (1, n, n_samples, k)."""
         shape = (1, n, MIRRORED_PAIRS, self.model.n_components)
         half = torch.randn(shape, generator=self.generator)
+        return torch.cat([half, -half], dim=2)
+
+
+class _Search:
+    """Adam on the own numbers of rows, which may leave."""
+
+    def __init__(self, model: VAE, part: Table, own: Tensor) -> None:
+        self.model, self.part, self.own = model, part, own
+        self.posterior = encode(model, part)
+        self.mean, self.square = torch.zeros_like(own), torch.zeros_like(own)
+
+    def take(self, rows: Tensor) -> _Search:
+        """Some of the rows, where they stand."""
+        some = _Search(self.model, self.part.take(rows), self.own[:, :, rows])
+        some.mean, some.square = self.mean[:, :, rows], self.square[:, :, rows]
+        return some
+
+    def log_weights(self, noise: Tensor) -> Tensor:
+        """Of every row's samples, (n_members, n, n_samples); their mean is the row's ELBO."""
+        return log_weights(self.model, self.part, self.posterior.shifted(*self.own), noise)
+
+    def step(self, noise: Tensor, step: int, learning_rate: float) -> None:
+        """Climb the bound."""
         with torch.enable_grad():
-            loss = -self._bound(torch.cat([half, -half], dim=2)).sum()
-            return torch.autograd.grad(loss, self.own)[0]
-
-    def _score(self) -> Tensor:
-        return self._bound(self.check).double()
-
-    def _bound(self, noise: Tensor) -> Tensor:
-        """ELBO of every row, (n,)."""
-        posterior = self.posterior.shifted(*self.own)
-        return log_weights(self.model, self.part, posterior, noise).mean(-1)
+            self.own.requires_grad_()
+            gradient = torch.autograd.grad(self.log_weights(noise).mean(-1).sum(), self.own)[0]
+        slow, slower = DECAYS
+        self.mean = torch.lerp(gradient, self.mean, slow)
+        self.square = torch.lerp(gradient.square(), self.square, slower)
+        root = (self.square / (1 - slower**step)).sqrt() + DAMPING
+        self.own = self.own.detach() + learning_rate * self.mean / (1 - slow**step) / root
 
 
-def log_weights(
-    model: VAE, part: Table, posterior: Posterior | LayeredPosterior, noise: Tensor
-) -> Tensor:
-    """``log p(x_o, z) - log q(z)`` of every row's samples, (n, n_samples)."""
+def _whole_blocks(rows: Tensor) -> Tensor:
+    """Row numbers, the last repeated until blocks are full."""
+    whole = -(-len(rows) // BLOCK) * BLOCK
+    return rows[torch.arange(whole).clamp(max=len(rows) - 1)]
+
+
+def log_weights(model: VAE, part: Table, posterior: AnyPosterior, noise: Tensor) -> Tensor:
+    """``log p(x_o, z) - log q(z)`` of every row's samples, (n_members, n, n_samples)."""
     z, log_q = posterior.rsample(noise)
     driven = model.decode(z, part.context)
     log_likelihood = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
-    return (log_likelihood + model.log_prior(z, part.context) - log_q)[0]
+    return log_likelihood + model.log_prior(z, part.context) - log_q

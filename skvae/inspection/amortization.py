@@ -63,7 +63,7 @@ def amortization_gap(
     learning_rate : float, default=0.02
         Of Adam, in standard deviations of the linear posterior and nats of scale.
     tol : float, default=1e-3
-        Optimisation ends when 20 steps raise the mean ELBO by less than so many nats.
+        A row's optimisation ends when 40 steps have raised its ELBO by less than so many nats.
 
     Returns
     -------
@@ -80,11 +80,11 @@ def amortization_gap(
 
     Notes
     -----
-    All levels use the same noise, which optimisation has not seen; a row for which the optimised
-    posterior is no better keeps the encoder's. ``log_prob`` is an importance-weighted bound: with
-    few samples it reads low, and so does the approximation gap. Models trained with
-    ``n_importance_samples > 1`` aim at another bound than the ELBO, so that their encoders' gaps
-    are larger than those of models trained on it.
+    It is about the encoder, whatever `inference` is. All levels use the same noise, which
+    optimisation has not seen; a row for which the optimised posterior is no better keeps the
+    encoder's. ``log_prob`` is an importance-weighted bound: with few samples it reads low, and so
+    does the approximation gap. Models trained with ``n_importance_samples > 1`` aim at another
+    bound than the ELBO, so that their encoders' gaps are larger than those of models trained on it.
 
     References
     ----------
@@ -137,8 +137,8 @@ def _levels(encoded: Encoded, n_samples: int, settings: RefitSettings) -> Tensor
 def _three(model: VAE, part: Table, own: Tensor, noise: Tensor) -> Tensor:
     """The levels (n, 3) of some rows, whose own posteriors are `own` (2, 1, n, k) away."""
     posterior = model.posterior(part.features, part.masks[1], part.context)
-    encoder = log_weights(model, part, posterior, noise).double()
-    moved = log_weights(model, part, posterior.shifted(*own), noise).double()
+    encoder = log_weights(model, part, posterior, noise)[0].double()
+    moved = log_weights(model, part, posterior.shifted(*own), noise)[0].double()
     # Comparing with NaN is false. The better posterior also is the better proposal: weights of a
     # poor one have heavy tails, and one point of the shared noise could mislead all rows.
     better = moved.mean(-1, keepdim=True) > encoder.mean(-1, keepdim=True)

@@ -49,6 +49,7 @@ def bound_curve(
 
     Notes
     -----
+    Samples come from the encoder, whatever `inference` is.
     Each row gets as many independent posterior samples as the largest K. The bound of a smaller
     K is averaged over disjoint groups of K of these: it is unbiased for every K, and where each K
     divides the next the curve cannot fall, by Jensen's inequality [1]_. What it still rises at the

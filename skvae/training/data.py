@@ -131,6 +131,18 @@ class TrainingTable:
         """Number of rows."""
         return self.features.shape[0]
 
+    def take(self, rows: Tensor) -> TrainingTable:
+        """Some of the rows, by LongTensor."""
+        return replace(
+            self,
+            features=self.features[rows],
+            targets=self.targets[rows],
+            observed=self.observed[rows],
+            fold=self.fold[rows],
+            weight=self.weight[rows],
+            context=None if self.context is None else self.context[rows],
+        )
+
     def batch(self, rows: Tensor) -> Batch:
         """The given rows, by LongTensor."""
         observed, fold = self.observed[rows], self.fold[rows]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.inference.ensemble import Table
 from skvae.inference.importance import importance_sample, noise_block
+from skvae.inference.proposals import Proposal
 from skvae.models.context import Context
 from skvae.models.hierarchical import HierarchicalVAE
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
@@ -30,6 +31,8 @@ from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound
+from skvae.training.posterior_matching import whole_rows
+from skvae.training.proposals import make_proposal
 
 # Rows that decide when to stop, and samples of the bound on each.
 MOST_VALIDATION_ROWS, VALIDATION_SAMPLES = 2000, 32
@@ -65,7 +68,8 @@ class DensitySettings:
     isotropic: bool = False
     conditioning: str = "decoder"
     hierarchy: str = "markov"
-    inference: str = "top_down"
+    layer_inference: str = "top_down"
+    inference: str = "amortized"
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     # Latent dimensions of several stochastic layers; the first has `n_components`.
@@ -103,6 +107,7 @@ class DensityReport:
     component_scores: dict[int, float] = field(default_factory=dict)
     n_linear_iter: int = 0
     history: History = field(default_factory=History)
+    matching: History = field(default_factory=History)
 
 
 class DensityFitter:
@@ -123,6 +128,8 @@ class DensityFitter:
 
     def fit(self) -> tuple[VAE, DensityReport]:
         """Train everything."""
+        if self.settings.inference == "posterior_matching":
+            whole_rows(self.data.observed)  # says what is missing before anything is trained
         order = torch.randperm(len(self.data.features), generator=self.generator)
         trained = bool(self.settings.hidden_layer_sizes)
         n_held_out = self.settings.n_held_out(len(order)) if trained else 0
@@ -132,6 +139,19 @@ class DensityFitter:
             self._train(model, rows, held_out)
         model.eval().requires_grad_(False)
         return model, self.report
+
+    def propose(self, model: VAE) -> Proposal:
+        """How rows get their posteriors from the fitted model."""
+        proposal, history = make_proposal(
+            self.settings.inference,
+            model,
+            self.data.table(torch.arange(len(self.data.features))),
+            self.settings.loop,
+            self.seed,
+            early_stopping=self.settings.early_stopping,
+        )
+        self.report.matching = history or self.report.matching
+        return proposal
 
     # Start ----------------------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class DensityFitter:
                 settings.layers,
                 self.generator,
                 skip=settings.hierarchy == "skip",
-                inference=settings.inference,
+                inference=settings.layer_inference,
                 prior_context=by_prior,
                 context=context,
                 encoder=encoder,

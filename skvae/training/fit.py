@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Tensors, TrainingTable, hold_out
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
+from skvae.training.posterior_matching import whole_rows
+from skvae.training.proposals import make_proposal
 from skvae.training.validation import HeldOutError, HeldOutLikelihood
 
 N_REPLICAS = 2
@@ -55,6 +57,7 @@ class FitSettings:
     early_stopping: bool = True
     verbose: bool = False
     n_posterior_samples: int = 32
+    inference: str = "amortized"
 
 
 @dataclass
@@ -106,6 +109,8 @@ class EnsembleFitter:
 
     def fit(self) -> tuple[Ensemble, FitReport, HeldOutPredictions]:
         """Train everything."""
+        if self.settings.inference == "posterior_matching":
+            whole_rows(self.data.observed)  # says what is missing before anything is trained
         self._fit_linear()
         linear = self._generative(self._vae(1, (), generative=True))
         sources: list[Source] = [linear]
@@ -116,6 +121,8 @@ class EnsembleFitter:
             sources += [density, masked, self._local(masked)]
         for source in sources:
             source.model.eval().requires_grad_(False)
+        proposed = self._propose(density)
+        sources[sources.index(density)] = density = proposed
         weights, held_out = self._weigh(tuple(sources), density)
         ensemble = Ensemble(density, tuple(sources), N_REPLICAS, weights, self.regression)
         return ensemble, self.report, held_out
@@ -222,20 +229,36 @@ class EnsembleFitter:
         decays: tuple[float, ...],
         batch_size: int,
     ) -> None:
+        table, loop = self._table(targets), self._loop(max_iter, decays, batch_size)
+        validate = self._validator(name, table) if self.settings.early_stopping else None
+        self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
+
+    def _loop(self, max_iter: int, decays: tuple[float, ...], batch_size: int) -> LoopSettings:
         settings = self.settings
-        table = self._table(targets)
-        decay = torch.tensor(decays).repeat_interleave(N_REPLICAS)
-        loop = LoopSettings(
+        return LoopSettings(
             max_iter=max(max_iter, 1),
             batch_size=batch_size,
             learning_rate=settings.learning_rate,
-            weight_decay=decay,
+            weight_decay=torch.tensor(decays).repeat_interleave(N_REPLICAS),
             n_iter_no_change=settings.n_iter_no_change,
             tol=settings.tol,
             verbose=settings.verbose,
         )
-        validate = self._validator(name, table) if settings.early_stopping else None
-        self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
+
+    def _propose(self, density: GenerativeSource) -> GenerativeSource:
+        """The same members, asked in the way that the settings name."""
+        settings = self.settings
+        proposal, history = make_proposal(
+            settings.inference,
+            density.model,
+            self._table(self.data.targets),
+            self._loop(settings.max_iter * 2 // 5, (0.0,), -(-settings.batch_size // 2)),
+            self.seed,
+            early_stopping=settings.early_stopping,
+        )
+        if history is not None:
+            self.report.histories["matching"] = history
+        return replace(density, proposal=proposal)
 
     def _table(self, targets: Tensor) -> TrainingTable:
         data = self.data

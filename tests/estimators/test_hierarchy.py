@@ -42,7 +42,7 @@ def wine():
 def test_every_combination_keeps_the_contract(wine, hierarchy, inference):
     X = wine.copy()
     X[::3, 1] = np.nan
-    model = VAETransformer((3, 2), hierarchy=hierarchy, inference=inference, **QUICK).fit(X)
+    model = VAETransformer((3, 2), hierarchy=hierarchy, layer_inference=inference, **QUICK).fit(X)
     z = model.transform(X)
     assert z.shape == (178, 5)
     assert model.n_components_ == 5
@@ -100,7 +100,7 @@ def test_two_levels_want_two_layers():
 def test_conditions_reach_every_layer(wine):
     for conditioning in ("decoder", "prior", "both"):
         model = VAETransformer(
-            (2, 1), condition_on=[0], conditioning=conditioning, inference="both", **QUICK
+            (2, 1), condition_on=[0], conditioning=conditioning, layer_inference="both", **QUICK
         ).fit(wine)
         assert model.sample(3, condition=[[0.5]], random_state=0).shape == (3, 13)
         changed = model.counterfactual(wine[:4], condition=[1.0])
@@ -116,7 +116,7 @@ def test_conditions_reach_every_layer(wine):
         ({"n_components": (14, 2)}, "more than the 13 features"),
         ({"n_components": (3, 2), "prior": "vamp"}, "prior of their own"),
         ({"n_components": (3, 2), "hidden_layer_sizes": ()}, "has none"),
-        ({"inference": "sideways"}, "'inference'"),
+        ({"layer_inference": "sideways"}, "'layer_inference'"),
         ({"hierarchy": "none"}, "'hierarchy'"),
     ],
 )

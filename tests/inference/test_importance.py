@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skvae.inference import ImportanceSample, importance_sample, noise_block
-from skvae.inference.importance import defensive_sample
+from skvae.inference.importance import mixture_sample
 from skvae.models.priors import standard_normal_log_prob as log_prior
 
 
@@ -128,7 +128,7 @@ def test_defensive_samples_estimate_the_same_density(toys):
     with torch.no_grad():
         draws = model.prior.sample(5000, model, toys.seeded(4)).unsqueeze(1)
         plain = importance_sample(model, x, x, mask, mask, noise).log_prob
-        mixed = defensive_sample(model, x, x, mask, mask, noise, draws)
+        mixed = mixture_sample(model, [model.posterior(x, mask)], [noise], x, mask, draws)
     torch.testing.assert_close(mixed.log_prob, plain, rtol=0, atol=0.05)
     assert mixed.log_weights.shape == (1, 6, 25_000)
 
@@ -141,7 +141,7 @@ def test_defensive_weights_are_bounded_by_the_likelihood(toys):
     noise = torch.randn(1, 1, 30, 2, generator=toys.seeded(3))
     with torch.no_grad():
         draws = model.prior.sample(10, model, toys.seeded(4)).unsqueeze(1)
-        sample = defensive_sample(model, x, x, mask, mask, noise, draws)
+        sample = mixture_sample(model, [model.posterior(x, mask)], [noise], x, mask, draws)
         likelihood = model.log_likelihood(sample.driven, x, mask).sum(-1).double()
     assert (sample.log_weights <= likelihood + math.log(4) + 1e-6).all()
 
