@@ -357,4 +357,3 @@ class LatentMasking(MaskModel):
 
     def penalty(self) -> Tensor:
         return 0.5 * sum(weight.square().sum((-2, -1)) for weight in self.law.weights)
-

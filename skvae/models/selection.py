@@ -243,9 +243,7 @@ class SelectionVAE(VAE):
 
     # Rows -----------------------------------------------------------------------------------
 
-    def evaluate(
-        self, rows: Rows, noise: Tensor, number_noise: Tensor
-    ) -> Evaluation:
+    def evaluate(self, rows: Rows, noise: Tensor, number_noise: Tensor) -> Evaluation:
         """Samples of ``z`` weighed by values and mask.
 
         Parameters
