@@ -289,7 +289,13 @@ class SelfMasking(MaskModel):
         slope, threshold = self.tilt(values.limits)
         sign = torch.where(values.missing[..., numeric], 1.0, -1.0)
         tilted = hidden_value(
-            sign * slope, threshold, values.location, values.variance, *uniform, noise
+            sign * slope,
+            threshold,
+            values.location,
+            values.variance,
+            uniform[0],
+            uniform[1],
+            noise,
         )
         return tilted.where(self.selected[:, None, None, numeric], values.completed)
 
@@ -334,7 +340,9 @@ class ConnectedMasking(MaskModel):
 
 
 class LatentMasking(MaskModel):
-    """Holes have the causes that values have: log-odds are a network of ``z`` (Collier et al. 2020).
+    """Holes have the causes that values have: log-odds are a network of ``z``.
+
+    As in Collier et al. (2020).
 
     Parameters as in `ConnectedMasking`.
     """

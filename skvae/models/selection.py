@@ -126,6 +126,10 @@ class SelectionVAE(VAE):
     piles : Piles
     """
 
+    feature_columns: Tensor
+    numeric_features: Tensor
+    limits: Tensor
+
     def __init__(
         self,
         linears: Sequence[LinearVAE],

@@ -147,7 +147,7 @@ class SelectionFitter:
         return model.eval().requires_grad_(False)
 
     def _model(self, plan: MaskPlan, selected: Tensor, slope: Tensor) -> SelectionVAE:
-        data, n = self.data, len(selected)
+        data = self.data
         spread = (self.linear.loadings.square().sum(1) + self.linear.noise_variance).sqrt()
         first = torch.searchsorted(data.feature_columns, torch.arange(selected.shape[1]))
         spread = spread[first]
@@ -187,6 +187,7 @@ class SelectionFitter:
         columns, generator = self.columns, self.generator
         if plan.model != "self_masking":
             share = (~self.data.observed).float().mean(0).clamp(0.001, 0.999)
+            law: LatentMasking | ConnectedMasking
             if plan.model == "latent":
                 law = LatentMasking(columns, selected, self.n_components, MASK_NETWORK, generator)
             else:
