@@ -36,7 +36,7 @@ def hidden_value(
     slope, threshold, mean, variance : Tensor
         Broadcast against each other.
     component, uniform : Tensor
-        Uniform between 0 and 1.
+        Uniform between 0 and 1; broadcast to what the parameters do.
     noise : Tensor
         Standard normal.
     """
