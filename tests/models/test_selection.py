@@ -7,95 +7,8 @@ import torch
 from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
 
-from skvae.distributions import ColumnLikelihoods, Gaussian
 from skvae.models import LinearVAE
-from skvae.models.missingness import Columns, ConnectedMasking, LatentMasking, SelfMasking
-from skvae.models.selection import Piles, Rows, SelectionVAE
-from skvae.models.start import FeatureSpec, decoder_start
-from skvae.nn import EncoderInputs
-
-
-def selection_vae(toys, linears, selected, slope=2.0, direction=1.0, **options):
-    """Gaussian columns that are their own features, their start exact."""
-    d, n = len(linears[0].mean), len(linears)
-    kinds = ColumnLikelihoods([Gaussian()] * d)
-    specs = [FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(d)]
-    starts = [decoder_start(one, kinds, specs, torch.zeros(d)) for one in linears]
-    columns, selected = Columns.of(kinds, specs), torch.tensor(selected).expand(n, -1)
-    limits = options.get("limits", torch.zeros(d))
-    law = options.get("law")
-    if law == "latent":
-        mask = LatentMasking(columns, selected, linears[0].n_components, (4,), toys.seeded(1))
-    elif law == "network":
-        mask = ConnectedMasking(columns, selected, (4,), toys.seeded(1))
-    else:
-        mask = SelfMasking(
-            columns,
-            selected,
-            torch.full((n, d), direction),
-            torch.full((n, d), options.get("threshold", 0.5)),
-            torch.ones(d),
-            options.get("step", torch.zeros(d, dtype=torch.bool)),
-            torch.full((n,), slope),
-        )
-    nothing = torch.zeros(d)
-    empty = EncoderInputs(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
-    return SelectionVAE(
-        linears,
-        starts,
-        kinds,
-        empty,
-        (),
-        toys.seeded(),
-        mask_model=mask,
-        feature_columns=torch.arange(d),
-        direction=torch.full((d,), direction),
-        limits=limits,
-        piles=options.get("piles", Piles(nothing, nothing, nothing + 1)),
-    )
-
-
-@torch.no_grad()
-def mixed_selection_vae(toys, law="self", hidden=()):
-    """Two members, all kinds of columns, margins and networks away from their start."""
-    data = toys.mixed_tensors(kinds=("continuous", "positive", "binary", "categorical", "ordinal"))
-    kinds = [kind if hasattr(kind, "n_categories") else Gaussian() for kind in data.likelihoods]
-    likelihoods = ColumnLikelihoods(kinds)
-    linears = [toys.linear_vae(data.features.shape[1], 2, seed) for seed in range(2)]
-    free = likelihoods.init_free(data.targets, data.observed)
-    starts = [decoder_start(one, likelihoods, data.specs, free) for one in linears]
-    columns, p = Columns.of(likelihoods, data.specs), len(kinds)
-    selected = torch.tensor([[True] * p, [True, False, True, False, True]])
-    if law == "self":
-        mask = SelfMasking(
-            columns,
-            selected,
-            torch.ones(2, p),
-            torch.zeros(2, p),
-            torch.ones(p),
-            torch.tensor([False, True, False, False, False]),
-            torch.tensor([1.0, 2.0]),
-        )
-    elif law == "network":
-        mask = ConnectedMasking(columns, selected, (4,), toys.seeded(1))
-    else:
-        mask = LatentMasking(columns, selected, 2, (4,), toys.seeded(1))
-    model = SelectionVAE(
-        linears,
-        starts,
-        likelihoods,
-        EncoderInputs(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)),
-        hidden,
-        toys.seeded(),
-        mask_model=mask,
-        feature_columns=data.feature_columns,
-        direction=torch.ones(2),
-        limits=torch.full((p,), 0.7),
-        piles=Piles(torch.zeros(2), torch.zeros(2), torch.ones(2)),
-    )
-    for parameter in model.parameters():
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=toys.seeded(3)))
-    return model, data
+from skvae.models.selection import Piles, Rows
 
 
 def estimate(model, rows, n=4096, seed=0):
@@ -120,7 +33,7 @@ def all_seen(x):
 @pytest.mark.parametrize("law", ["self", "network", "latent"])
 @pytest.mark.parametrize("hidden", [(), (6,)])
 def test_hidden_values_do_not_matter(toys, garbage, law, hidden):
-    model, data = mixed_selection_vae(toys, law, hidden)
+    model, data = toys.mixed_selection_vae(law, hidden)
     held_out = data.observed & toys.random_mask(*data.observed.shape, 0.2, 9)
     visible = data.observed & ~held_out
     on_features = visible[:, data.feature_columns]
@@ -143,7 +56,7 @@ def test_hidden_values_do_not_matter(toys, garbage, law, hidden):
 
 
 def test_members_may_see_different_entries(toys):
-    model, data = mixed_selection_vae(toys)
+    model, data = toys.mixed_selection_vae()
     masks = torch.stack(
         [data.observed & toys.random_mask(*data.observed.shape, 0.8, s) for s in (1, 2)]
     )
@@ -158,7 +71,7 @@ def test_members_may_see_different_entries(toys):
 
 def test_with_nothing_selected_the_density_is_that_of_the_linear_vae(toys):
     linears = [toys.linear_vae(4, 2, seed) for seed in range(2)]
-    model = selection_vae(toys, linears, [False] * 4)
+    model = toys.selection_vae(linears, [False] * 4)
     x = torch.randn(30, 4, generator=toys.seeded(1))
     observed = toys.random_mask(30, 4, 0.6)
     with torch.no_grad():
@@ -197,7 +110,7 @@ def test_the_density_of_values_and_mask_is_an_integral(toys, direction, selected
     linear = LinearVAE(
         torch.tensor([[0.9], [0.7]]), torch.tensor([0.2, -0.1]), torch.tensor([0.4, 0.5])
     )
-    model = selection_vae(toys, [linear], selected, slope=3.0, direction=direction, threshold=0.3)
+    model = toys.selection_vae([linear], selected, slope=3.0, direction=direction, threshold=0.3)
     x = torch.randn(12, 2, generator=toys.seeded(2))
     visible = torch.tensor([[True, True], [False, True], [True, False], [False, False]]).repeat(
         3, 1
@@ -219,7 +132,7 @@ def test_the_density_of_values_and_mask_is_an_integral(toys, direction, selected
 def test_masks_of_a_row_sum_to_the_density_of_its_values(toys):
     # Over all masks of unseen entries: p(x_o, s) summed over s is p(x_o, o seen).
     linear = toys.linear_vae(3, 1)
-    model = selection_vae(toys, [linear], [False, True, True], slope=2.0)
+    model = toys.selection_vae([linear], [False, True, True], slope=2.0)
     x = torch.randn(5, 3, generator=toys.seeded(2))
     visible = torch.tensor([True, False, False]).expand(5, 3)
     parts = []
@@ -234,7 +147,7 @@ def test_masks_of_a_row_sum_to_the_density_of_its_values(toys):
 def test_margins_change_variables(toys):
     # The density of one complete column in x integrates to one, whatever its margin.
     linear = LinearVAE(torch.tensor([[0.8]]), torch.tensor([0.1]), torch.tensor([0.5]))
-    model = selection_vae(toys, [linear], [False])
+    model = toys.selection_vae([linear], [False])
     with torch.no_grad():
         model.skew.fill_(0.4)
         model.log_tail.fill_(0.2)
@@ -246,7 +159,7 @@ def test_margins_change_variables(toys):
 
 @pytest.mark.parametrize("law", ["self", "network", "latent"])
 def test_more_samples_raise_the_bound(toys, law):
-    model, data = mixed_selection_vae(toys, law)
+    model, data = toys.mixed_selection_vae(law)
     rows = Rows(data.features, data.targets, data.observed[None], ~data.observed)
     bounds = []
     with torch.no_grad():
@@ -277,8 +190,8 @@ def test_piles_are_found_at_the_end_away_from_which_values_hide(toys):
 def test_a_floor_holds_the_mass_beyond_it(toys, side):
     linear = LinearVAE(torch.tensor([[0.8]]), torch.tensor([0.1]), torch.tensor([0.5]))
     value, width = torch.tensor([0.6 * side]), torch.tensor([5.0])
-    model = selection_vae(
-        toys, [linear], [False], direction=-side, piles=Piles(torch.tensor([side]), value, width)
+    model = toys.selection_vae(
+        [linear], [False], direction=-side, piles=Piles(torch.tensor([side]), value, width)
     )
     marginal = Normal(0.1, math.sqrt(0.64 + 0.5))
     with torch.no_grad():
@@ -301,7 +214,7 @@ def test_a_floor_holds_the_mass_beyond_it(toys, side):
 
 @pytest.mark.parametrize("law", ["self", "network", "latent"])
 def test_penalties_are_finite_and_grow_away_from_the_start(toys, law):
-    model, _ = mixed_selection_vae(toys, law)
+    model, _ = toys.mixed_selection_vae(law)
     before = model.penalty()
     assert before.shape == (2,)
     assert torch.isfinite(before).all()
@@ -312,9 +225,7 @@ def test_penalties_are_finite_and_grow_away_from_the_start(toys, law):
 
 def test_limits_move_with_the_margins(toys):
     linear = toys.linear_vae(2, 1)
-    limits = torch.tensor([0.7, 0.0])
-    step = torch.tensor([True, False])
-    model = selection_vae(toys, [linear], [True, False], step=step, limits=limits)
+    model = toys.selection_vae([linear], [True, False], step=True, limit=0.7)
     with torch.no_grad():
         model.skew.fill_(0.5)
         model.log_tail.fill_(-0.3)
@@ -322,6 +233,7 @@ def test_limits_move_with_the_margins(toys):
         x = torch.tensor([[0.68, 0.0], [0.72, 0.0]])
         inside, outside = estimate(model, all_seen(x), 16)[0]
     assert inside - outside > 4
-    y, _ = model.transform(torch.tensor([0.7, 0.0]))
-    torch.testing.assert_close(model._limits()[:, 0], y[:, 0, 0])
-    torch.testing.assert_close(model.untransform(y.unsqueeze(2))[0, 0, 0], limits)
+    y, _ = model.transform(torch.tensor([0.7, 0.7]))
+    torch.testing.assert_close(model._limits(), y[:, 0])
+    back = model.untransform(y.unsqueeze(2))[0, 0, 0]
+    torch.testing.assert_close(back, torch.full((2,), 0.7))
