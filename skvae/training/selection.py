@@ -196,7 +196,7 @@ class SelectionFitter:
             law.law.biases[-1].data += torch.logit(share)
             return law
         edge = torch.where(plan.direction > 0, self.high, self.low)
-        start = edge - 0.5 * plan.direction * spread
+        start = torch.where(plan.censored, plan.limit, edge - 0.5 * plan.direction * spread)
         direction = plan.direction.expand(selected.shape)
         return SelfMasking(
             columns,

@@ -52,10 +52,10 @@ def fit(fitter, of, n_steps=STEPS, slope=2.0):
 
 
 def predictions(model, data):
-    """Expected values of Gaussian columns, (n, p)."""
-    p = data.observed.shape[1]
-    zero, one = torch.zeros(p), torch.ones(p)
-    units = Units(zero.long(), zero, one, data.features.amin(0), data.features.amax(0), one, zero)
+    """Expected features of numbers and probabilities of levels, (n, n_statistics)."""
+    x = data.features[:, model.numeric_features]
+    zero, one = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
+    units = Units(zero.long(), zero, one, x.amin(0), x.amax(0), one, zero)
     table = Table(data.features, data.targets, data.observed, data.feature_columns)
     return SelectionSource(model, units, model.likelihoods.stat_order, 0).statistics(table)[0]
 
@@ -198,3 +198,21 @@ def test_floors_are_modelled_as_such(toys):
     assert model.piles.side.tolist() == [-1.0, 0.0, 0.0, 0.0]
     assert model.piles.value[0] == -0.5
     assert predictions(model, data)[:, 0].min() >= -0.5
+
+
+def test_a_known_limit_of_codes_stays_where_it_is(toys):
+    data = toys.mixed_tensors(200, kinds=("ordinal", "continuous"))
+    codes, observed = data.targets[:, 1], data.observed[:, 1]
+    observed &= codes < 2
+    spec = data.specs[1]
+    limit = (1.5 - spec.location) / spec.scale
+    censored = torch.tensor([False, True])
+    of = MaskPlan("self_masking", censored, torch.ones(2), censored, torch.full((2,), limit))
+    model = fit(SelectionFitter(data, 1, 0), of, 60)
+    logits = model.mask_model.level_logits()[0]
+    assert (logits[:2] < -50).all()
+    assert (logits[2:] > 50).all()
+    # After the number come four levels.
+    above = predictions(model, data)[:, 3:].sum(-1)
+    assert (above[~observed] > 0.999).all()
+    assert (above[observed] < 0.001).all()
