@@ -18,6 +18,8 @@ from skvae.distributions import (
     Ordinal,
 )
 from skvae.models import VAE, LinearVAE, fit_linear_vae
+from skvae.models.missingness import Columns, ConnectedMasking, LatentMasking, SelfMasking
+from skvae.models.selection import Piles, SelectionVAE
 from skvae.models.start import FeatureSpec, decoder_start
 from skvae.nn import EncoderInputs, quantile_edges
 from skvae.tabular.scaling import TableScaler
@@ -174,6 +176,94 @@ def gaussian_table(x, observed=None, n_replicas=1, fraction=0.1, seed=0):
     return TrainingTable(x, x, observed, fold, torch.ones(len(x)), index, n_replicas)
 
 
+def selection_vae(
+    linears,
+    selected,
+    *,
+    slope=2.0,
+    direction=1.0,
+    threshold=0.5,
+    step=False,
+    limit=0.0,
+    piles=None,
+):
+    """Self-masking Gaussian columns that are their own features; a linear VAE's posterior."""
+    d, n = len(linears[0].mean), len(linears)
+    likelihoods = ColumnLikelihoods([Gaussian()] * d)
+    specs = [FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(d)]
+    starts = [decoder_start(one, likelihoods, specs, torch.zeros(d)) for one in linears]
+    mask_model = SelfMasking(
+        Columns.of(likelihoods, specs),
+        torch.tensor(selected).expand(n, -1),
+        torch.full((n, d), direction),
+        torch.full((n, d), threshold),
+        torch.ones(d),
+        torch.full((d,), step),
+        torch.full((n,), slope),
+    )
+    return SelectionVAE(
+        linears,
+        starts,
+        likelihoods,
+        no_inputs(),
+        (),
+        seeded(),
+        mask_model=mask_model,
+        feature_columns=torch.arange(d),
+        direction=torch.full((d,), direction),
+        limits=torch.full((d,), limit),
+        piles=piles or Piles(torch.zeros(d), torch.zeros(d), torch.ones(d)),
+    )
+
+
+def no_inputs():
+    """Nothing encoded."""
+    return EncoderInputs(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+
+
+@torch.no_grad()
+def mixed_selection_vae(law="self", hidden=()):
+    """Two members, all kinds of columns, margins and networks away from their start."""
+    data = mixed_tensors(kinds=("continuous", "positive", "binary", "categorical", "ordinal"))
+    kinds = [kind if hasattr(kind, "n_categories") else Gaussian() for kind in data.likelihoods]
+    likelihoods = ColumnLikelihoods(kinds)
+    linears = [linear_vae(data.features.shape[1], 2, seed) for seed in range(2)]
+    free = likelihoods.init_free(data.targets, data.observed)
+    starts = [decoder_start(one, likelihoods, data.specs, free) for one in linears]
+    columns, p = Columns.of(likelihoods, data.specs), len(kinds)
+    selected = torch.tensor([[True] * p, [True, False, True, False, True]])
+    if law == "self":
+        mask = SelfMasking(
+            columns,
+            selected,
+            torch.ones(2, p),
+            torch.zeros(2, p),
+            torch.ones(p),
+            torch.tensor([False, True, False, False, False]),
+            torch.tensor([1.0, 2.0]),
+        )
+    elif law == "network":
+        mask = ConnectedMasking(columns, selected, (4,), seeded(1))
+    else:
+        mask = LatentMasking(columns, selected, 2, (4,), seeded(1))
+    model = SelectionVAE(
+        linears,
+        starts,
+        likelihoods,
+        no_inputs(),
+        hidden,
+        seeded(),
+        mask_model=mask,
+        feature_columns=data.feature_columns,
+        direction=torch.ones(2),
+        limits=torch.full((p,), 0.7),
+        piles=Piles(torch.zeros(2), torch.zeros(2), torch.ones(2)),
+    )
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=seeded(3)))
+    return model, data
+
+
 @torch.no_grad()
 def perturb(model, scale=0.3, seed=7):
     """Random weights for the networks, whose last layers start at zero."""
@@ -195,6 +285,8 @@ def toys():
         gaussian_vae=gaussian_vae,
         mixed_tensors=mixed_tensors,
         mixed_vae=mixed_vae,
+        selection_vae=selection_vae,
+        mixed_selection_vae=mixed_selection_vae,
         training_table=training_table,
         gaussian_table=gaussian_table,
         perturb=perturb,

@@ -36,7 +36,7 @@ def hidden_value(
     slope, threshold, mean, variance : Tensor
         Broadcast against each other.
     component, uniform : Tensor
-        Uniform between 0 and 1.
+        Uniform between 0 and 1; broadcast to what the parameters do.
     noise : Tensor
         Standard normal.
     """
@@ -59,7 +59,7 @@ def hidden_value(
 def _components(
     slope: Tensor, threshold: Tensor, mean: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By component, last: log of weight times share, reach, covariance of y with e."""
+    """By component, last dimension: log of weight times share, reach, covariance of y with e."""
     weights = torch.tensor(WEIGHTS, dtype=mean.dtype, device=mean.device)
     scales = torch.tensor(SCALES, dtype=mean.dtype, device=mean.device)
     steep = slope.unsqueeze(-1) * scales

@@ -126,6 +126,10 @@ class SelectionVAE(VAE):
     piles : Piles
     """
 
+    feature_columns: Tensor
+    numeric_features: Tensor
+    limits: Tensor
+
     def __init__(
         self,
         linears: Sequence[LinearVAE],
@@ -233,10 +237,11 @@ class SelectionVAE(VAE):
 
     def infer(self, rows: Rows) -> tuple[Posterior, Tensor, Tensor, Tensor]:
         """``q(z | x_o, mask)``; and numbers, log-derivatives and piles, (n_members, batch, m)."""
-        features = rows.features[:, self.numeric_features]
+        seen = rows.visible[..., self.columns.numeric]
+        # What is not visible has no gradient: zero times NaN is NaN.
+        features = rows.features[:, self.numeric_features].where(seen, 0.0)
         y, log_derivative = self.transform(features)
-        piled = (features == self.piles.value) & (self.piles.side != 0)
-        piled = piled & rows.visible[..., self.columns.numeric]
+        piled = (features == self.piles.value) & (self.piles.side != 0) & seen
         base = self._experts(rows, y, piled)
         on_features = rows.visible.index_select(-1, self.feature_columns)
         return self._moved(base, rows.features, on_features, None), y, log_derivative, piled
