@@ -214,6 +214,8 @@ class SelfMasking(MaskModel):
     scale: Tensor
     step: Tensor
     limit: Tensor
+    numbers: Tensor
+    finite: Tensor
 
     def __init__(
         self,
@@ -230,6 +232,12 @@ class SelfMasking(MaskModel):
         self.register_buffer("scale", scale)
         self.register_buffer("step", step)
         self.register_buffer("limit", threshold.clone())
+        # Only these need to be integrated out.
+        numbers = selected.any(0)[columns.numeric].nonzero().squeeze(1)
+        finite = torch.zeros(columns.n_columns, dtype=torch.bool)
+        finite[columns.level_columns] = True
+        self.register_buffer("numbers", numbers)
+        self.register_buffer("finite", finite)
         self.threshold = nn.Parameter(threshold.clone())
         self.log_slope = nn.Parameter((slope[:, None] / scale).log())
         self.level_logit = nn.Parameter(torch.zeros(len(selected), len(columns.level_columns)))
@@ -254,29 +262,25 @@ class SelfMasking(MaskModel):
         return torch.where(columns.ordered, ordered, self.level_logit)
 
     def log_prob(self, values: Values) -> Tensor:
-        hidden, shown = (self._log_sides(values, sign) for sign in (1.0, -1.0))
-        return self._entries(hidden, shown, values)
-
-    def _log_sides(self, values: Values, sign: float) -> Tensor:
-        """Log-probability of being hidden (1) or shown (-1) by entry, (E, batch, n_samples, p)."""
         columns = self.columns
         out = values.location.new_zeros(*values.z.shape[:-1], columns.n_columns)
-        visible = values.visible
-        if len(columns.numeric):
-            slope, threshold = self.tilt(values.limits)
-            known = logsigmoid(sign * slope * (values.numbers - threshold))
-            unknown = log_share(sign * slope, threshold, values.location, values.variance)
-            seen = visible[..., columns.numeric]
-            out = out.index_copy(-1, columns.numeric, torch.where(seen, known, unknown))
-        if len(columns.level_columns):
-            share = torch.sigmoid(sign * self.level_logits())[:, None, None]
-            seen = visible[..., columns.level_columns]
-            weight = torch.where(seen, values.codes, values.probabilities)
-            total = torch.zeros_like(out).index_add(-1, columns.level_columns, weight * share)
-            finite = torch.zeros(columns.n_columns, dtype=torch.bool)
-            finite[columns.level_columns] = True
-            out = torch.where(finite, total.clamp(min=1e-30).log(), out)
-        return out
+        sign = torch.where(values.missing, 1.0, -1.0)
+        if len(self.numbers):
+            column = columns.numeric[self.numbers]
+            slope, threshold = (part[..., self.numbers] for part in self.tilt(values.limits))
+            slope = sign[..., column] * slope
+            known = logsigmoid(slope * (values.numbers[..., self.numbers] - threshold))
+            location = values.location[..., self.numbers]
+            unknown = log_share(slope, threshold, location, values.variance[..., self.numbers])
+            seen = values.visible[..., column]
+            out = out.index_copy(-1, column, torch.where(seen, known, unknown))
+        at = columns.level_columns
+        if len(at):
+            share = torch.sigmoid(sign[..., at] * self.level_logits()[:, None, None])
+            weight = torch.where(values.visible[..., at], values.codes, values.probabilities)
+            total = torch.zeros_like(out).index_add(-1, at, weight * share)
+            out = torch.where(self.finite, total.clamp(min=1e-30).log(), out)
+        return out.where(self.selected[:, None, None], 0.0)
 
     def penalty(self) -> Tensor:
         # On the scale on which columns have unit variance a slope means the same everywhere.
