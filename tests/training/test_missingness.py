@@ -67,15 +67,17 @@ def test_a_start_is_one_of_those_on_offer(toys):
 
 
 def test_holes_at_random_are_no_evidence_and_hidden_values_are(toys):
-    results = {}
     for law in (at_random, above):
         data, _ = toys.one_factor_tensors(law, 800)
         fitter = Quick(data, 1, 0)
         direction = find_direction(fitter)
-        evidence = weigh_evidence(fitter, plan(direction), 2.0, toys.seeded())
-        results[law] = (evidence.mean / evidence.error)[0]
-    assert results[at_random] < 2
-    assert results[above] > 2
+        evidence, _ = weigh_evidence(fitter, plan(direction), 2.0, toys.seeded())
+        assert evidence.tenable[0] == (law is above)
+        assert not evidence.clear[1:].any()
+        if law is above:
+            assert evidence.joint.errors[0] > 2
+        else:
+            assert not evidence.clear[0]
 
 
 def test_evidence_is_reproducible_and_of_selected_columns_only(toys, monkeypatch):
@@ -83,9 +85,13 @@ def test_evidence_is_reproducible_and_of_selected_columns_only(toys, monkeypatch
     monkeypatch.setattr(Quick, "steps", 10)
     state = torch.get_rng_state()
     first, again = (
-        weigh_evidence(Quick(data, 1, 0), plan(torch.ones(4)), 2.0, toys.seeded()) for _ in range(2)
+        weigh_evidence(Quick(data, 1, 0), plan(torch.ones(4)), 2.0, toys.seeded())[0]
+        for _ in range(2)
     )
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first.mean, again.mean)
-    assert torch.isfinite(first.mean).all()
-    assert (first.mean[1:] == 0).all()
+    for name in ("dependence", "mask", "joint"):
+        one, other = getattr(first, name), getattr(again, name)
+        assert torch.equal(one.mean, other.mean)
+        assert torch.isfinite(one.mean).all()
+        assert (one.mean[1:] == 0).all()
+        assert (one.error >= 0).all()

@@ -12,7 +12,7 @@ from skvae.training.selection import MaskPlan, SelectionFitter
 
 FIRST = torch.tensor([True, False, False, False])
 NONE = torch.zeros(4, dtype=torch.bool)
-STEPS = 300
+STEPS = 200
 
 
 def hiding(law):
