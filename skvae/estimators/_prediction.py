@@ -187,8 +187,11 @@ class TablePredictor:
 
     def _within(self, raw: np.ndarray) -> np.ndarray:
         """Values that the columns can have, and holes can hide."""
-        raw = within_domain(self.scaler, raw)
-        return raw if self.hidden is None else np.clip(raw, self.hidden.low, self.hidden.high)
+        known = within_domain(self.scaler, raw)
+        if self.hidden is None:
+            return known
+        hidden = np.clip(raw, self.hidden.low, self.hidden.high)
+        return np.where(self.hidden.columns, hidden, known)
 
     def _quantiles(
         self, table: Table, levels: tuple[float, float]
