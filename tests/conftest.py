@@ -176,6 +176,41 @@ def gaussian_table(x, observed=None, n_replicas=1, fraction=0.1, seed=0):
     return TrainingTable(x, x, observed, fold, torch.ones(len(x)), index, n_replicas)
 
 
+def one_factor_tensors(hidden, n=1500, seed=0):
+    """Four standardised columns of one factor, the third turned round, and their values.
+
+    `hidden` takes values (n, 4) and a generator to the holes.
+    """
+    g = seeded(seed)
+    loadings = torch.tensor([0.8, 0.9, -0.8, 0.7])
+    noise = torch.randn(n, 4, generator=g) * (1 - loadings.square()).sqrt()
+    x = torch.randn(n, 1, generator=g) * loadings + noise
+    observed = ~hidden(x, g)
+    x = torch.stack([standardised(x[:, j], observed[:, j]) for j in range(4)], 1)
+    shown = x.where(observed, 0.0)
+    ones, kinds = torch.ones(4), (Gaussian(),) * 4
+    specs = tuple(FeatureSpec(slice(j, j + 1), 0.0, 1.0) for j in range(4))
+    data = Tensors(
+        features=shown,
+        targets=shown,
+        regression_targets=shown,
+        observed=observed,
+        weight=torch.ones(n),
+        feature_columns=torch.arange(4),
+        likelihoods=kinds,
+        regression_likelihoods=kinds,
+        specs=specs,
+        slope=ones,
+        intercept=0 * ones,
+    )
+    return data, x
+
+
+def standardised(x, observed):
+    """By what is observed."""
+    return (x - x[observed].mean()) / x[observed].std()
+
+
 def selection_vae(
     linears,
     selected,
@@ -285,6 +320,7 @@ def toys():
         gaussian_vae=gaussian_vae,
         mixed_tensors=mixed_tensors,
         mixed_vae=mixed_vae,
+        one_factor_tensors=one_factor_tensors,
         selection_vae=selection_vae,
         mixed_selection_vae=mixed_selection_vae,
         training_table=training_table,
