@@ -81,6 +81,7 @@ class TablePredictor:
 
         Draws of the density are moved to the ensemble's conditional mean and spread as far as
         held-out errors are. None is further from its mean than the range seen at fit is wide.
+        Where values repeat, draws are the nearest of those seen.
         """
         rows = _with_holes(observed)
         if not rows.size:
@@ -108,7 +109,7 @@ class TablePredictor:
             whole = np.minimum(whole, 2 * scaler.high)
             moved = np.where(kinds == "count", whole, moved)
             filled = values.copy()
-            filled[rows] = within_domain(scaler, moved)
+            filled[rows] = as_seen(scaler, within_domain(scaler, moved))
             yield np.where(observed, values, filled)
 
     def bounds(
@@ -172,6 +173,19 @@ def within_domain(scaler: TableScaler, raw: np.ndarray) -> np.ndarray:
     floor = np.where((kinds == "count") | never_negative, 0.0, -LARGEST)
     floor = np.where(kinds == "positive", 0.5 * scaler.low, floor)
     return np.clip(raw, floor, LARGEST)
+
+
+def as_seen(scaler: TableScaler, raw: np.ndarray) -> np.ndarray:
+    """Numbers (n, p) of columns whose values repeat, moved to the nearest seen at fit.
+
+    Counts stay: they already are drawn among whole numbers.
+    """
+    snapped = raw.copy()
+    for j, (kind, levels) in enumerate(zip(scaler.kinds, scaler.levels, strict=True)):
+        if len(levels) and kind != "count":
+            between = 0.5 * levels[1:] + 0.5 * levels[:-1]
+            snapped[:, j] = levels[np.searchsorted(between, raw[:, j])]
+    return snapped
 
 
 def _with_holes(observed: np.ndarray) -> np.ndarray:
