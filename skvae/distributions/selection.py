@@ -59,7 +59,7 @@ def hidden_value(
 def _components(
     slope: Tensor, threshold: Tensor, mean: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By component, in a last dimension: log-weight times share, reach, and covariance of y with e."""
+    """By component, last: log of weight times share, reach, covariance of y with e."""
     weights = torch.tensor(WEIGHTS, dtype=mean.dtype, device=mean.device)
     scales = torch.tensor(SCALES, dtype=mean.dtype, device=mean.device)
     steep = slope.unsqueeze(-1) * scales

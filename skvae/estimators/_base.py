@@ -26,7 +26,7 @@ from skvae.distributions import (
     Poisson,
     StudentT,
 )
-from skvae.estimators._prediction import TablePredictor, scaled_table
+from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
@@ -148,12 +148,26 @@ class BaseVAE(BaseEstimator):
             self._without_model()
             return
         tensors, scaler = encoded
-        ensemble, self._report, held_out = EnsembleFitter(tensors, settings, self._seed()).fit()
+        fitter = self._fitter(tensors, scaler, settings)
+        ensemble, self._report, held_out = fitter.fit()
+        hidden = self._hidden(fitter, scaler)
+        # Observed entries say nothing about the errors at values that hide themselves.
+        checked = scaler.numeric if hidden is None else scaler.numeric & ~hidden.columns
         calibration = ErrorCalibration(
-            held_out.error, held_out.variance, held_out.held_out, scaler.numeric
+            held_out.error, held_out.variance, held_out.held_out, checked
         )
-        self._predictor = TablePredictor(ensemble, scaler, calibration)
+        self._predictor = TablePredictor(ensemble, scaler, calibration, hidden)
         self._publish()
+
+    def _fitter(
+        self, tensors: Tensors, scaler: TableScaler, settings: FitSettings
+    ) -> EnsembleFitter:
+        """What trains the ensemble."""
+        return EnsembleFitter(tensors, settings, self._seed())
+
+    def _hidden(self, fitter: EnsembleFitter, scaler: TableScaler) -> Hidden | None:
+        """Columns whose holes say something."""
+        return None
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))

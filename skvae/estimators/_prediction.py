@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,6 +40,22 @@ def scaled_table(scaler: TableScaler, values: np.ndarray, observed: np.ndarray) 
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """Columns whose holes say something about the values that they hide.
+
+    Attributes
+    ----------
+    columns : bool ndarray of shape (p,)
+    low, high : ndarray of shape (p,)
+        No hidden value is beyond these.
+    """
+
+    columns: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
 class TablePredictor:
     """What a fitted ensemble says about encoded rows; `values` and `observed` are (n, p).
 
@@ -47,6 +65,9 @@ class TablePredictor:
         None where no column varies: then p is 0 and there is nothing to predict.
     scaler : TableScaler or None
     calibration : ErrorCalibration or None
+    hidden : Hidden or None
+        None where all holes are ignorable. In its columns draws and bounds are the density's own,
+        and conditional means may be far from what was seen.
     """
 
     def __init__(
@@ -54,8 +75,10 @@ class TablePredictor:
         ensemble: Ensemble | None = None,
         scaler: TableScaler | None = None,
         calibration: ErrorCalibration | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
         self.ensemble, self.scaler, self.calibration = ensemble, scaler, calibration
+        self.hidden = hidden
 
     def uninflated(self) -> TablePredictor:
         """The same, for draws beside those of other models of the table.
@@ -64,7 +87,7 @@ class TablePredictor:
         that, draws from several models show by themselves.
         """
         calibration = None if self.calibration is None else self.calibration.uninflated()
-        return TablePredictor(self.ensemble, self.scaler, calibration)
+        return TablePredictor(self.ensemble, self.scaler, calibration, self.hidden)
 
     def points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """`values` with conditional means and most probable codes where not observed."""
@@ -81,7 +104,7 @@ class TablePredictor:
 
         Draws of the density are moved to the ensemble's conditional mean and spread as far as
         held-out errors are. None is further from its mean than the range seen at fit is wide.
-        Where values repeat, draws are the nearest of those seen.
+        Where values repeat, draws are the nearest of those seen, unless holes hide others.
         """
         rows = _with_holes(observed)
         if not rows.size:
@@ -108,8 +131,11 @@ class TablePredictor:
             whole = np.floor(moved + random.random_sample(moved.shape))
             whole = np.minimum(whole, 2 * scaler.high)
             moved = np.where(kinds == "count", whole, moved)
+            if self.hidden is not None:
+                moved = np.where(self.hidden.columns, draw, moved)
             filled = values.copy()
-            filled[rows] = as_seen(scaler, within_domain(scaler, moved))
+            moved = self._within(moved)
+            filled[rows] = np.where(self._ignorable, as_seen(scaler, moved), moved)
             yield np.where(observed, values, filled)
 
     def bounds(
@@ -125,9 +151,10 @@ class TablePredictor:
             # What varies within a range has no larger deviation; fmin also passes over NaN.
             spread = np.where(scaler.numeric, np.fmin(spread, self._width), 0.0)
             ends = self.calibration.bounds(coverage)
-            for bound, steps in zip((lower, upper), ends, strict=True):
+            own = self._quantiles(table, (0.5 * (1 - coverage), 0.5 * (1 + coverage)))
+            for bound, steps, quantile in zip((lower, upper), ends, own, strict=True):
                 with np.errstate(over="ignore"):
-                    bound[rows] = within_domain(scaler, points + steps * spread)
+                    bound[rows] = self._within(quantile(points + steps * spread))
         return np.where(observed, values, lower), np.where(observed, values, upper)
 
     def log_prob(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -153,10 +180,39 @@ class TablePredictor:
         scaler = self.scaler
         points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
         reach = np.where(scaler.numeric, 0.5 * self._width, np.inf)
+        if self.hidden is not None:
+            reach = np.where(self.hidden.columns, np.inf, reach)
         with np.errstate(over="ignore"):
             points = points * scaler.scale + scaler.mean
             points = np.clip(points, scaler.low - reach, scaler.high + reach)
-        return within_domain(scaler, points)
+        return self._within(points)
+
+    def _within(self, raw: np.ndarray) -> np.ndarray:
+        """Values that the columns can have, and holes can hide."""
+        raw = within_domain(self.scaler, raw)
+        return raw if self.hidden is None else np.clip(raw, self.hidden.low, self.hidden.high)
+
+    def _quantiles(
+        self, table: Table, levels: tuple[float, float]
+    ) -> list[Callable[[np.ndarray], np.ndarray]]:
+        """By level, what puts the density's own quantiles in place of others' where holes tell."""
+        if self.hidden is None:
+            return [lambda bound: bound] * len(levels)
+        numeric = np.flatnonzero(self.scaler.numeric)
+        used = self.hidden.columns
+        found = self.ensemble.density.quantiles(table, levels).double().numpy()
+
+        def put(bound: np.ndarray, level: int) -> np.ndarray:
+            own = bound.copy()
+            own[:, numeric] = found[level]
+            return np.where(used, self.scaler.from_targets(own), bound)
+
+        return [partial(put, level=level) for level in range(len(levels))]
+
+    @property
+    def _ignorable(self) -> np.ndarray | bool:
+        """Columns whose holes hide what is seen elsewhere, too."""
+        return True if self.hidden is None else ~self.hidden.columns
 
     @property
     def _width(self) -> np.ndarray:

@@ -8,21 +8,20 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skvae.estimators._base import BaseVAE
 from skvae.estimators._bootstrap import bootstrap_counts, draws_of_all
+from skvae.estimators._indicator import HoleIndicator
+from skvae.estimators._missingness import NonignorableTable
 from skvae.estimators._prediction import TablePredictor
-from skvae.estimators._samples import SampledDensity
 from skvae.training.proposals import INFERENCE
 
 
-class VAEImputer(TransformerMixin, SampledDensity):
+class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
     """Fill the holes of mixed tables by variational autoencoders.
 
     The model starts as factor analysis, fitted in closed form to the incomplete table, and
@@ -57,6 +56,19 @@ class VAEImputer(TransformerMixin, SampledDensity):
         Keep columns without any observed value at fit, filled with a constant.
     max_categories : int, default=100
         Levels of one column that are modelled, the most frequent first.
+    mechanism : {"mar", "mnar"}, default="mar"
+        "mar" takes holes for ignorable: given what is observed, they do not depend on what they
+        hide. "mnar" models values and holes together; draws, intervals and scores then take both
+        into account, and columns of numbers are normal on a scale that is learnt.
+    missingness_model : str or dict, default="self_masking"
+        With "mnar". "high" or "low": large or small values hide, by a logistic law [4]_.
+        "self_masking": one of both, found from the table for each column; used where hidden values
+        explain a column's holes about as well as other columns do. A dict gives one of these, or
+        "mar", by column. For the whole table also "fully_connected" (logistic in all values),
+        "network" (a network of all values) and "latent" (a network of ``z``).
+    censored : dict or None, default=None
+        With "mnar". Columns of which the values beyond a limit are hidden, and no others:
+        ``{"crp": ("below", 0.5)}``, or ``("above", None)`` with the largest value seen.
     inference : {"amortized", "posterior_matching", "adaptive"}, default="amortized"
         Where the density's samples of ``z`` come from, see `VAETransformer`: the encoder, which
         was trained on rows with holes; an extra one that learns from complete rows; or every row's
@@ -103,6 +115,12 @@ class VAEImputer(TransformerMixin, SampledDensity):
         validation.
     validation_scores_ : dict of str to ndarray of shape (n_validations, n_members)
         Held-out log-likelihood per entry.
+    missingness_report_ : DataFrame
+        With "mnar": by column, the fitted law ("direction", "slope" in log-odds per standard
+        deviation, "threshold" in the column's units), what held-out rows say, in nats per row with
+        standard errors, and a verdict. "dependence": how much better the law predicts holes than
+        chance; "mask_ratio": than other columns do; "likelihood_ratio": of values and holes,
+        against missing at random. No data can settle it: ``missingness_report_.attrs["note"]``.
     indicator_ : MissingIndicator or None
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -127,6 +145,8 @@ class VAEImputer(TransformerMixin, SampledDensity):
     .. [2] Burda, Grosse and Salakhutdinov (2016), Importance Weighted Autoencoders.
     .. [3] Mattei and Frellsen (2019), MIWAE: Deep Generative Modelling and Imputation of
        Incomplete Data Sets.
+    .. [4] Ipsen, Mattei and Frellsen (2021), not-MIWAE: Deep Generative Modelling with Missing not
+       at Random Data.
 
     Examples
     --------
@@ -141,7 +161,7 @@ class VAEImputer(TransformerMixin, SampledDensity):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseVAE._parameter_constraints,
+        **NonignorableTable._parameter_constraints,
         "missing_values": "no_validation",
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
@@ -163,6 +183,9 @@ class VAEImputer(TransformerMixin, SampledDensity):
         add_indicator: bool = False,
         keep_empty_features: bool = False,
         max_categories: int = 100,
+        mechanism: str = "mar",
+        missingness_model: str | Mapping[Any, str] = "self_masking",
+        censored: Mapping[Any, Any] | None = None,
         inference: str = "amortized",
         sample_posterior: bool = False,
         n_estimators: int = 1,
@@ -187,6 +210,9 @@ class VAEImputer(TransformerMixin, SampledDensity):
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
         self.max_categories = max_categories
+        self.mechanism = mechanism
+        self.missingness_model = missingness_model
+        self.censored = censored
         self.inference = inference
         self.sample_posterior = sample_posterior
         self.n_estimators = n_estimators
@@ -224,6 +250,7 @@ class VAEImputer(TransformerMixin, SampledDensity):
         ValueError, TypeError
             If a column cannot be modelled; the message names it and the remedy.
         """
+        self._check_mechanism()
         X, weight = self._fit_codec(
             X,
             sample_weight,
@@ -247,6 +274,7 @@ class VAEImputer(TransformerMixin, SampledDensity):
             rows = np.flatnonzero(counts)
             twin = copy(self)
             twin.random_state = int(random.randint(2**31 - 1))
+            twin._plan = self._found_plan
             twin._fit_ensemble(_safe_indexing(X, rows), (weight * counts)[rows])
             members.append(twin._predictor.uninflated())
         return members
@@ -282,7 +310,7 @@ class VAEImputer(TransformerMixin, SampledDensity):
         are models (`n_estimators`), and more than one model where rows are few.
 
         Numbers of a column that repeats itself, as zeros and readings on a scale do, are drawn
-        among those seen at fit: wherever most hidden values are expected to be among them.
+        among those seen at fit, where most hidden values can be expected to be among them.
 
         Parameters
         ----------
@@ -335,7 +363,8 @@ class VAEImputer(TransformerMixin, SampledDensity):
         """Log-density of every row's observed part, in the units of the columns.
 
         Importance-sampling estimate under the mixture of generative members. Counts and
-        categories contribute log-masses; constant columns contribute nothing.
+        categories contribute log-masses; constant columns contribute nothing. Where holes say
+        something (`missingness_model`), their log-mass is included, and counts have densities.
 
         Parameters
         ----------
@@ -366,27 +395,3 @@ class VAEImputer(TransformerMixin, SampledDensity):
         if self.indicator_ is None:
             return kept
         return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
-
-    # Indicator ------------------------------------------------------------------------------
-
-    def _holes(self, X: Any) -> Any:
-        """Zeros with NaN where `X` has holes, under the names that `X` has."""
-        holes = np.where(self._codec.observed(X), 0.0, np.nan)
-        names = getattr(self, "feature_names_in_", None)
-        return holes if names is None else pd.DataFrame(holes, columns=names)
-
-    def _decode(self, filled: np.ndarray, X: Any) -> Any:
-        """A frame where both the table at fit and `X` are one; an array otherwise."""
-        table = self._codec.decode(filled, X)
-        as_array = isinstance(table, pd.DataFrame) and not self._codec.is_frame
-        return table.to_numpy() if as_array else table
-
-    def _with_indicator(self, filled: Any, X: Any) -> Any:
-        if self.indicator_ is None:
-            return filled
-        flags = self.indicator_.transform(self._holes(X))
-        if isinstance(filled, pd.DataFrame):
-            names = self.get_feature_names_out()[filled.shape[1] :]
-            flags = pd.DataFrame(flags, columns=names, index=filled.index)
-            return pd.concat([filled, flags], axis=1)
-        return np.hstack([filled, flags])

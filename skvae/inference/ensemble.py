@@ -203,13 +203,29 @@ class Source(Protocol):
         """In regression units, shape (n_members, n, n_statistics)."""
 
 
+class Density(Source, Protocol):
+    """Members with a density of rows."""
+
+    def moments(self, table: Table) -> tuple[Tensor, Tensor]:
+        """Mean and variance of numeric columns in regression units, both (n_members, n, p)."""
+
+    def log_prob(self, table: Table) -> Tensor:
+        """Of the mixture of members, float64 (n,)."""
+
+    def effective_sample_size(self, table: Table) -> Tensor:
+        """Mean over members, (n,)."""
+
+    def draw(self, table: Table, n_draws: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Draws of all targets given the observed ones, (n_draws, batch, p) per chunk of rows."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Sources of predictions and the weights that held-out entries gave them.
 
     Attributes
     ----------
-    density : GenerativeSource
+    density : Density
         The one that scores rows and draws values.
     sources : tuple
         All sources; each yields ``n_members // n_replicas`` predictors, the means over replicas.
@@ -219,7 +235,7 @@ class Ensemble:
         What the statistics mean, in regression units.
     """
 
-    density: GenerativeSource
+    density: Density
     sources: tuple[Source, ...]
     n_replicas: int
     weights: Tensor

@@ -116,7 +116,7 @@ class SelectionSource:
     def statistics(self, table: Table) -> Tensor:
         """Expected statistics in regression units, column order, (n_members, n, n_statistics)."""
         out, columns, likelihoods = [], self.model.columns, self.model.likelihoods
-        for part, found, weights, numbers in self._parts(table):
+        for _, found, weights, numbers in self._parts(table):
             each = torch.zeros(*numbers.shape[:3], likelihoods.n_statistics)
             places = self._number_statistics
             regression = self.units.slope * self.units.targets(numbers) + self.units.intercept

@@ -334,7 +334,9 @@ class ConnectedMasking(MaskModel):
 
 
 class LatentMasking(MaskModel):
-    """Holes have the causes that values have: log-odds are a network of ``z`` (Collier et al. 2020).
+    """Holes have the causes that values have: log-odds are a network of ``z``.
+
+    Collier et al. (2020), VAEs in the Presence of Missing Data.
 
     Parameters as in `ConnectedMasking`.
     """

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
-from skvae.inference.ensemble import Ensemble, GenerativeSource, MaskedSource, Source, Table
+from skvae.inference.ensemble import (
+    Density,
+    Ensemble,
+    GenerativeSource,
+    MaskedSource,
+    Source,
+    Table,
+)
 from skvae.inference.importance import noise_block
 from skvae.inference.neighbours import LocalSource
 from skvae.inference.stacking import stack_weights
@@ -111,6 +118,13 @@ class EnsembleFitter:
         """Train everything."""
         if self.settings.inference == "posterior_matching":
             whole_rows(self.data.observed)  # says what is missing before anything is trained
+        sources, density = self._sources()
+        weights, held_out = self._weigh(sources, density)
+        ensemble = Ensemble(density, sources, N_REPLICAS, weights, self.regression)
+        return ensemble, self.report, held_out
+
+    def _sources(self) -> tuple[tuple[Source, ...], Density]:
+        """Everything that predicts, and what of it is a density."""
         self._fit_linear()
         linear = self._generative(self._vae(1, (), generative=True))
         sources: list[Source] = [linear]
@@ -123,9 +137,7 @@ class EnsembleFitter:
             source.model.eval().requires_grad_(False)
         proposed = self._propose(density)
         sources[sources.index(density)] = density = proposed
-        weights, held_out = self._weigh(tuple(sources), density)
-        ensemble = Ensemble(density, tuple(sources), N_REPLICAS, weights, self.regression)
-        return ensemble, self.report, held_out
+        return tuple(sources), density
 
     # Linear start ---------------------------------------------------------------------------
 
@@ -316,7 +328,7 @@ class EnsembleFitter:
 
     @torch.no_grad()
     def _weigh(
-        self, sources: tuple[Source, ...], density: GenerativeSource
+        self, sources: tuple[Source, ...], density: Density
     ) -> tuple[Tensor, HeldOutPredictions]:
         """Stack the sources on held-out entries, each predicted by a replica that missed it."""
         data = self.data
@@ -324,7 +336,13 @@ class EnsembleFitter:
         training = self._table(data.targets)
         rows = training.held_out_rows(WEIGHING_ROWS, self.generator)
         batch, fold = training.batch(rows), self.fold[rows]
-        table = Table(batch.features, batch.targets, batch.visible, data.feature_columns)
+        table = Table(
+            batch.features,
+            batch.targets,
+            batch.visible,
+            data.feature_columns,
+            missing=~batch.observed,
+        )
         owner = fold.clamp(min=0).long()
 
         def of_owner(members: Tensor, columns: Tensor) -> Tensor:

@@ -21,33 +21,66 @@ SEARCH_STEPS = 300
 N_FOLDS, HELD_OUT = 2, 0.25
 N_SAMPLES = 128
 RIDGE = 1.0
+# Standard errors that make a difference clear.
+CLEAR = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Held-out log-likelihoods of two models, one less the other, by row and column.
+
+    Attributes
+    ----------
+    mean, error : Tensor of shape (p,)
+        Nats per row, and standard error.
+    """
+
+    mean: Tensor
+    error: Tensor
+
+    @classmethod
+    def of(cls, difference: Tensor) -> Comparison:
+        """From differences (n, p)."""
+        return cls(difference.mean(0), difference.std(0) / math.sqrt(max(len(difference), 2)))
+
+    @property
+    def errors(self) -> Tensor:
+        """How many standard errors from nothing, (p,)."""
+        return self.mean / self.error.clamp(min=1e-9)
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Held-out log-likelihood of every column given the others, two models compared.
+    """What held-out rows say of every column's holes.
 
     Attributes
     ----------
-    log_ratio : Tensor of shape (n_held_out, p)
-        ``log p(x_j, s_j | rest)`` where holes depend on the values that they hide, less the same
-        where they depend on other columns at most; in nats, float64.
-    selected : bool Tensor of shape (p,)
-        Columns for which it means something.
+    dependence : Comparison
+        ``log p(s_j | other columns)`` where the hidden value decides, against holes at random.
+    mask : Comparison
+        The same against a logistic regression of the holes on the other columns.
+    joint : Comparison
+        ``log p(x_j, s_j | other columns)`` against missing at random: its density of the values
+        and that regression of the holes. The likelihood ratio of both models.
     """
 
-    log_ratio: Tensor
-    selected: Tensor
+    dependence: Comparison
+    mask: Comparison
+    joint: Comparison
 
     @property
-    def mean(self) -> Tensor:
-        """Nats per row, (p,)."""
-        return self.log_ratio.mean(0)
+    def clear(self) -> Tensor:
+        """Columns whose holes hidden values explain, and better than the other columns do."""
+        return (self.dependence.errors > CLEAR) & (self.mask.errors > CLEAR)
 
     @property
-    def error(self) -> Tensor:
-        """Standard error of the mean, (p,)."""
-        return self.log_ratio.std(0) / math.sqrt(len(self.log_ratio))
+    def tenable(self) -> Tensor:
+        """Columns whose holes hidden values explain, and about as well as the other columns.
+
+        Where the mask alone does not tell, the values' fit must not speak against it.
+        """
+        not_worse = (self.mask.errors > -2) & (self.joint.errors > -CLEAR)
+        return self.clear | ((self.dependence.errors > CLEAR) & not_worse)
 
 
 def find_direction(fitter: SelectionFitter) -> Tensor:
@@ -92,38 +125,53 @@ def find_start(fitter: SelectionFitter, plan: MaskPlan) -> float:
 
 def weigh_evidence(
     fitter: SelectionFitter, plan: MaskPlan, slope: float, generator: torch.Generator
-) -> Evidence:
-    """Fit both kinds of models without a part of the rows, and compare them there."""
-    data = fitter.data
+) -> tuple[Evidence, SelectionVAE]:
+    """Fit both kinds of models without a part of the rows, and compare them there.
+
+    Returns
+    -------
+    evidence : Evidence
+    model : SelectionVAE
+        The first `N_FOLDS` members model the holes, the others do not.
+    """
+    data, folds = fitter.data, range(N_FOLDS)
     n = len(data.features)
     size = max(1, int(HELD_OUT * n))
     order = torch.randperm(n, generator=generator)
-    parts = [order[r * size : (r + 1) * size] for r in range(N_FOLDS)]
+    parts = [order[r * size : (r + 1) * size] for r in folds]
     weight = data.weight.repeat(2 * N_FOLDS, 1)
     for r, part in enumerate(parts):
-        weight[[r, N_FOLDS + r], part[:, None]] = 0.0
+        weight[[[r], [N_FOLDS + r]], part] = 0.0
     none = torch.zeros_like(plan.selected)
     selected = torch.stack([plan.selected] * N_FOLDS + [none] * N_FOLDS)
     slopes = torch.full((2 * N_FOLDS,), slope)
     model = fitter.fit(plan, data.observed[None], selected, weight, slopes)
-    ratios = []
+    hole = (~data.observed).double()
+    differences = []
     for r, part in enumerate(parts):
-        _, by_column = _log_likelihood(model, fitter, part)
-        mask = _log_mask(fitter, weight[r], part)
-        ratios.append(by_column[r] - by_column[N_FOLDS + r] - mask)
-    return Evidence(torch.cat(ratios).where(plan.selected, 0.0), plan.selected)
+        _, joint, mask = _log_likelihood(model, fitter, part)
+        by_others = _log_mask(fitter, weight[r], part)
+        share = ((hole * weight[r][:, None]).sum(0) / weight[r].sum()).clamp(1e-4, 1 - 1e-4)
+        at_random = torch.where(hole[part] > 0, share.log(), (1 - share).log())
+        differences.append(
+            (mask[r] - at_random, mask[r] - by_others, joint[r] - joint[N_FOLDS + r] - by_others)
+        )
+    compared = (torch.cat(d).where(plan.selected, 0.0) for d in zip(*differences, strict=True))
+    return Evidence(*map(Comparison.of, compared)), model
 
 
 def _log_likelihood(
     model: SelectionVAE, fitter: SelectionFitter, rows: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Mean ``log p(x_o, s)`` (n_members,), and ``log p(x_j, s_j | rest)`` (n_members, n, p)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``log p(x_o, s)`` (n_members,); by row and column ``log p(x_j, s_j | rest)`` and
+    ``log p(s_j | rest)``, both (n_members, n, p).
+    """
     data, m = fitter.data, len(fitter.columns.numeric)
     noise, numbers = noise_block(N_SAMPLES, model.n_components + m, 0).split(
         [model.n_components, m], dim=1
     )
     size = max(16, DECODED_AT_ONCE // (model.n_members * N_SAMPLES))
-    total, by_column = [], []
+    total, joint, mask = [], [], []
     for at in rows.split(size):
         batch = Rows(
             data.features[at], data.targets[at], data.observed[None, at], ~data.observed[at]
@@ -133,8 +181,11 @@ def _log_likelihood(
         total.append(torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES))
         # Leaving a column out divides its factor out of the weights.
         left = log_weights.log_softmax(-1).unsqueeze(-1) - found.entries.double()
-        by_column.append(-torch.logsumexp(left, 2))
-    return torch.cat(total, 1).mean(1), torch.cat(by_column, 1)
+        joint.append(-torch.logsumexp(left, 2))
+        blind = replace(found.values, visible=torch.zeros_like(found.values.visible))
+        unseen = model.mask_model.log_prob(blind).double()
+        mask.append(torch.logsumexp(left.log_softmax(2) + unseen, 2))
+    return torch.cat(total, 1).mean(1), torch.cat(joint, 1), torch.cat(mask, 1)
 
 
 def _log_mask(fitter: SelectionFitter, weight: Tensor, rows: Tensor) -> Tensor:

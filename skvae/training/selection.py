@@ -29,6 +29,8 @@ BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 256, 5, 600, 0.02
 # Thresholds and slopes have further to go than anything else.
 FASTER = 3.0
 MASK_NETWORK = (32,)
+# Expectation maximisation needs no more rows than this for a start.
+LINEAR_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,9 @@ class MaskPlan:
     censored : bool Tensor of shape (p,)
         Columns of which the values beyond a limit are hidden, and no others.
     limit : Tensor of shape (p,)
-        As features; of no meaning elsewhere.
+        As features; of no meaning elsewhere, NaN where it is to be found.
+    first_slope : float or None
+        Where slopes start; None where that is to be found.
     """
 
     model: str
@@ -55,6 +59,7 @@ class MaskPlan:
     direction: Tensor
     censored: Tensor
     limit: Tensor
+    first_slope: float | None = None
 
 
 class SelectionFitter:
@@ -78,10 +83,15 @@ class SelectionFitter:
         ]
         self.likelihoods = ColumnLikelihoods(gaussian)
         self.columns = Columns.of(self.likelihoods, data.specs)
-        on_features = data.observed.index_select(1, data.feature_columns)
-        x = data.features.double()
+        few = torch.randperm(len(data.features), generator=self.generator)[:LINEAR_ROWS]
+        on_features = data.observed[few].index_select(1, data.feature_columns)
+        weight = data.weight[few].double()
         self.linear = fit_linear_vae(
-            x, on_features, n_components, sample_weight=data.weight.double(), max_iter=100
+            data.features[few].double(),
+            on_features,
+            n_components,
+            sample_weight=weight,
+            max_iter=100,
         ).single()
         self.low, self.high = self._ends()
 
@@ -147,7 +157,7 @@ class SelectionFitter:
         return model.eval().requires_grad_(False)
 
     def _model(self, plan: MaskPlan, selected: Tensor, slope: Tensor) -> SelectionVAE:
-        data, n = self.data, len(selected)
+        data = self.data
         spread = (self.linear.loadings.square().sum(1) + self.linear.noise_variance).sqrt()
         first = torch.searchsorted(data.feature_columns, torch.arange(selected.shape[1]))
         spread = spread[first]
@@ -187,6 +197,7 @@ class SelectionFitter:
         columns, generator = self.columns, self.generator
         if plan.model != "self_masking":
             share = (~self.data.observed).float().mean(0).clamp(0.001, 0.999)
+            law: LatentMasking | ConnectedMasking
             if plan.model == "latent":
                 law = LatentMasking(columns, selected, self.n_components, MASK_NETWORK, generator)
             else:

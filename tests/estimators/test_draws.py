@@ -6,7 +6,7 @@ import pytest
 
 from skvae import VAEImputer
 from skvae.datasets import ampute
-from skvae.estimators._prediction import as_seen
+from skvae.estimators._prediction import Hidden, TablePredictor, as_seen
 
 LINEAR = {"hidden_layer_sizes": (), "random_state": 0}
 REPEATING = ["dose", "grade", "pair", "price"]
@@ -109,6 +109,19 @@ def test_counts_are_left_alone():
     drawn = np.stack(imputer.sample_imputations(X, 5, random_state=0))[:, 200:, 1]
     assert (drawn == np.rint(drawn)).all()
     assert (drawn % 2 == 1).any()
+
+
+def test_holes_that_say_something_may_hide_what_was_never_seen(imputer, frame):
+    """In columns whose holes are not ignorable draws are the density's own."""
+    plain = imputer._predictor
+    names, p = plain.scaler.names, len(plain.scaler.names)
+    hidden = Hidden(np.array(names) == "grade", np.full(p, -np.inf), np.full(p, np.inf))
+    predictor = TablePredictor(plain.ensemble, plain.scaler, plain.calibration, hidden)
+    values, observed = imputer._codec.encode(frame)
+    draw = next(predictor.draws(values, observed, 1, np.random.RandomState(0)))
+    grade, dose = names.index("grade"), names.index("dose")
+    assert not np.isin(draw[~observed[:, grade], grade], plain.scaler.levels[grade]).any()
+    assert np.isin(draw[:, dose], plain.scaler.levels[dose]).all()
 
 
 def test_nearest_of_the_seen(imputer):
