@@ -20,7 +20,7 @@ from skvae.estimators._missingness_report import (
     as_number,
     report_frame,
 )
-from skvae.estimators._prediction import Hidden
+from skvae.estimators._prediction import LARGEST, Hidden
 from skvae.estimators._samples import SampledDensity
 from skvae.tabular.scaling import TableScaler
 from skvae.training import EnsembleFitter, FitSettings, Tensors
@@ -202,7 +202,9 @@ class NonignorableTable(SampledDensity):
             return None
         plan, used = report.plan, report.used.numpy()
         p = len(used)
-        low, high = np.full(p, -np.inf), np.full(p, np.inf)
+        # What never was negative does not become so, however far down values hide.
+        low = np.where(scaler.numeric & (scaler.low >= 0), 0.0, -LARGEST)
+        high = np.full(p, LARGEST)
         limit = np.array([as_number(scaler, j, float(plan.limit[j])) for j in range(p)])
         censored, above = plan.censored.numpy(), plan.direction.numpy() > 0
         low[censored & above] = limit[censored & above]

@@ -104,6 +104,7 @@ class TablePredictor:
 
         Draws of the density are moved to the ensemble's conditional mean and spread as far as
         held-out errors are. None is further from its mean than the range seen at fit is wide.
+        Where values repeat, draws are the nearest of those seen, unless holes hide others.
         """
         rows = _with_holes(observed)
         if not rows.size:
@@ -133,7 +134,8 @@ class TablePredictor:
             if self.hidden is not None:
                 moved = np.where(self.hidden.columns, draw, moved)
             filled = values.copy()
-            filled[rows] = self._within(moved)
+            moved = self._within(moved)
+            filled[rows] = np.where(self._ignorable, as_seen(scaler, moved), moved)
             yield np.where(observed, values, filled)
 
     def bounds(
@@ -187,8 +189,11 @@ class TablePredictor:
 
     def _within(self, raw: np.ndarray) -> np.ndarray:
         """Values that the columns can have, and holes can hide."""
-        raw = within_domain(self.scaler, raw)
-        return raw if self.hidden is None else np.clip(raw, self.hidden.low, self.hidden.high)
+        known = within_domain(self.scaler, raw)
+        if self.hidden is None:
+            return known
+        hidden = np.clip(raw, self.hidden.low, self.hidden.high)
+        return np.where(self.hidden.columns, hidden, known)
 
     def _quantiles(
         self, table: Table, levels: tuple[float, float]
@@ -208,6 +213,11 @@ class TablePredictor:
         return [partial(put, level=level) for level in range(len(levels))]
 
     @property
+    def _ignorable(self) -> np.ndarray | bool:
+        """Columns whose holes hide what is seen elsewhere, too."""
+        return True if self.hidden is None else ~self.hidden.columns
+
+    @property
     def _width(self) -> np.ndarray:
         """Of the range of each column at fit."""
         with np.errstate(over="ignore"):
@@ -222,6 +232,19 @@ def within_domain(scaler: TableScaler, raw: np.ndarray) -> np.ndarray:
     floor = np.where((kinds == "count") | never_negative, 0.0, -LARGEST)
     floor = np.where(kinds == "positive", 0.5 * scaler.low, floor)
     return np.clip(raw, floor, LARGEST)
+
+
+def as_seen(scaler: TableScaler, raw: np.ndarray) -> np.ndarray:
+    """Numbers (n, p) of columns whose values repeat, moved to the nearest seen at fit.
+
+    Counts stay: they already are drawn among whole numbers.
+    """
+    snapped = raw.copy()
+    for j, (kind, levels) in enumerate(zip(scaler.kinds, scaler.levels, strict=True)):
+        if len(levels) and kind != "count":
+            between = 0.5 * levels[1:] + 0.5 * levels[:-1]
+            snapped[:, j] = levels[np.searchsorted(between, raw[:, j])]
+    return snapped
 
 
 def _with_holes(observed: np.ndarray) -> np.ndarray:

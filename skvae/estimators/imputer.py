@@ -309,6 +309,9 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         `skvae.pool` combines what is then estimated on each. Draw at least as many tables as there
         are models (`n_estimators`), and more than one model where rows are few.
 
+        Numbers of a column that repeats itself, as zeros and readings on a scale do, are drawn
+        among those seen at fit, where most hidden values can be expected to be among them.
+
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
@@ -14,8 +16,8 @@ from skvae.inference.importance import noise_block
 from skvae.models.selection import Evaluation, Rows, SelectionVAE
 
 N_SAMPLES = 128
-# Hidden numbers are at most so many widths of what is seen beyond it.
-REACH = 5.0
+# Numbers are at most so many widths of what is seen beyond it: where values hide, and elsewhere.
+REACH, USUAL_REACH = 5.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Units:
     location, scale : Tensor
         A linked number is ``location + scale * feature``; the target is what it is the link of.
     low, high : Tensor
-        Range of the targets at fit.
+        No target is beyond these.
     slope, intercept : Tensor
         From targets to regression units.
     """
@@ -43,12 +45,11 @@ class Units:
     intercept: Tensor
 
     def targets(self, features: Tensor) -> Tensor:
-        """Generative targets (..., m), no further than `REACH` ranges out."""
+        """Generative targets (..., m)."""
         linked = (self.location + self.scale * features).clamp(max=80.0)
         target = torch.where(self.link == 0, features, linked.exp())
         target = torch.where(self.link == 2, linked.expm1(), target)
-        far = REACH * (self.high - self.low)
-        return torch.minimum(torch.maximum(target, self.low - far), self.high + far)
+        return torch.minimum(torch.maximum(target, self.low), self.high)
 
     def log_derivative(self, features: Tensor) -> Tensor:
         """``log |d feature / d target|`` (..., m)."""
@@ -81,17 +82,11 @@ class SelectionSource:
         """Rows at a time."""
         return max(16, DECODED_AT_ONCE // (self.model.n_members * N_SAMPLES))
 
-    def _noise(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of z (n_samples, k), of numbers (n_samples, m), and uniform (2, n_samples, m)."""
-        k, m = self.model.n_components, len(self.units.link)
-        block = noise_block(N_SAMPLES, k + 3 * m, self.seed)
-        noise, numbers, rest = block.split([k, m, 2 * m], dim=1)
-        uniform = torch.special.ndtr(rest).unflatten(1, (2, m)).transpose(0, 1)
-        return noise, numbers, uniform
-
     def _parts(self, table: Table) -> Iterator[tuple[Table, Evaluation, Tensor, Tensor]]:
         """Chunks with weights (E, b, s) and numbers (E, b, s, m), as features."""
-        noise, number_noise, uniform = self._noise()
+        noise, number_noise, uniform = shared_noise(
+            N_SAMPLES, self.model.n_components, len(self.units.link), self.seed
+        )
         for part in table.chunks(self.chunk_size):
             found = self.model.evaluate(rows_of(part), noise, number_noise)
             y = self.model.mask_model.draw(found.values, uniform, number_noise)
@@ -204,6 +199,21 @@ class SelectionSource:
             if levels is not None:
                 out = _with_levels(out, levels, columns.level_columns, generator)
             yield out.transpose(0, 1)
+
+
+def shared_noise(n_samples: int, k: int, m: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What all rows share: of z (n_samples, k), of numbers (n_samples, m), uniform (2, ...).
+
+    Quasi-Monte-Carlo for z; so many dimensions as there are numbers would be too many for it, but
+    each by itself is stratified (McKay et al. 1979).
+    """
+    strata = (
+        qmc.LatinHypercube(3 * m, rng=seed).random(n_samples) if m else np.zeros((n_samples, 0))
+    )
+    uniform = torch.from_numpy(strata).clamp(1e-6, 1 - 1e-6).float()
+    numbers, rest = uniform.split([m, 2 * m], dim=1)
+    uniform = rest.unflatten(1, (2, m)).transpose(0, 1)
+    return noise_block(n_samples, k, seed), torch.special.ndtri(numbers), uniform
 
 
 def rows_of(part: Table) -> Rows:

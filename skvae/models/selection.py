@@ -149,6 +149,7 @@ class SelectionVAE(VAE):
         super().__init__(
             linears, starts, likelihoods, inputs, hidden_layer_sizes, n, generator, density=True
         )
+        self.decoder = None  # extrapolation is safe in a linear model only
         self.mask_model = mask_model
         self.columns: Columns = mask_model.columns
         self.piles = piles

@@ -14,6 +14,8 @@ LINKS = {"positive": np.log, "count": np.log1p}
 SMALLEST_SCALE = 1e-8
 # Generative targets beyond these have no square, or no logarithm, in single precision.
 LARGEST_SCORE, LARGEST_RATIO = 1e15, 1e30
+# Beyond so many different values the gaps between them matter little, and a column is continuous.
+MOST_LEVELS = 4096
 
 
 class TableScaler:
@@ -38,6 +40,8 @@ class TableScaler:
     numeric : ndarray of bool, shape (n_columns,)
     mean, scale : ndarray of float, shape (n_columns,)
         Of the raw numbers; 0 and 1 for coded columns.
+    levels : tuple of ndarray
+        The different values of each column of numbers that repeat, ascending; else empty.
     """
 
     def fit(
@@ -55,6 +59,7 @@ class TableScaler:
         p = len(columns)
         self.mean, self.scale = np.zeros(p), np.ones(p)
         self.low, self.high = np.zeros(p), np.zeros(p)
+        levels = [np.empty(0)] * p
         specs: list[FeatureSpec] = []
         owners: list[int] = []
         weight = np.ones(len(values)) if sample_weight is None else sample_weight
@@ -64,6 +69,7 @@ class TableScaler:
             if self.numeric[j]:
                 self.mean[j], self.scale[j] = _moments(x, w)
                 self.low[j], self.high[j] = x.min(), x.max()
+                levels[j] = repeated_levels(x)
             location, scale = _moments(LINKS[kind](x) if kind in LINKS else x, w)
             n_categories = self.n_categories[j]
             frequency: tuple[float, ...] = ()
@@ -75,7 +81,7 @@ class TableScaler:
             owners.extend([j] * width)
             offset = -location if kind == "positive" else 0.0
             specs.append(FeatureSpec(at, location, scale, offset, frequency))
-        self.specs = tuple(specs)
+        self.specs, self.levels = tuple(specs), tuple(levels)
         self.feature_columns = np.array(owners, dtype=np.int64)
         return self
 
@@ -154,6 +160,18 @@ class TableScaler:
     def log_jacobian(self) -> np.ndarray:
         """``log |d target / d x|`` per column: add it for densities in the units of the table."""
         return -np.log(self._unit)
+
+
+def repeated_levels(x: np.ndarray) -> np.ndarray:
+    """The different values of `x` (n,) where most hidden ones are among them; else none.
+
+    The share of entries whose value occurs only once estimates the probability that another one
+    is new (Good 1953). Readings on a scale and amounts that are often zero repeat; measurements
+    that coincide by chance, when rounded, seldom do.
+    """
+    levels, counts = np.unique(x, return_counts=True)
+    repeat = 2 * (counts == 1).sum() < len(x) and len(levels) <= MOST_LEVELS
+    return levels if repeat else np.empty(0)
 
 
 def _moments(x: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

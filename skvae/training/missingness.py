@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from skvae.inference.importance import noise_block
-from skvae.inference.selection import DECODED_AT_ONCE
+from skvae.inference.ensemble import DECODED_AT_ONCE
+from skvae.inference.selection import shared_noise
 from skvae.models.selection import Rows, SelectionVAE
 from skvae.training.selection import MaskPlan, SelectionFitter
 
@@ -19,7 +20,9 @@ FIRST_SLOPES = (1.5, 3.0)
 SEARCH_STEPS = 300
 # Two parts of the rows, each held out once.
 N_FOLDS, HELD_OUT = 2, 0.25
-N_SAMPLES = 128
+N_SAMPLES, N_SAMPLES_WITHOUT = 128, 32
+# Of a held-out part that are compared.
+MOST_ROWS = 1000
 RIDGE = 1.0
 # Standard errors that make a difference clear.
 CLEAR = 3.0
@@ -119,7 +122,7 @@ def find_start(fitter: SelectionFitter, plan: MaskPlan) -> float:
     weight = data.weight.expand(n, -1)
     model = fitter.fit(plan, data.observed[None], selected, weight, slopes, SEARCH_STEPS)
     rows = torch.arange(min(len(data.features), 4000))
-    bound = _log_likelihood(model, fitter, rows)[0] - model.penalty() / len(data.features)
+    bound = _log_likelihood(model, fitter, rows).mean(1) - model.penalty() / len(data.features)
     return FIRST_SLOPES[int(bound.argmax())]
 
 
@@ -149,7 +152,9 @@ def weigh_evidence(
     hole = (~data.observed).double()
     differences = []
     for r, part in enumerate(parts):
-        _, joint, mask = _log_likelihood(model, fitter, part)
+        part = part[:MOST_ROWS]
+        whole = _log_likelihood(model, fitter, part)
+        joint, mask = _column_by_column(model, fitter, part, plan.selected, whole)
         by_others = _log_mask(fitter, weight[r], part)
         share = ((hole * weight[r][:, None]).sum(0) / weight[r].sum()).clamp(1e-4, 1 - 1e-4)
         at_random = torch.where(hole[part] > 0, share.log(), (1 - share).log())
@@ -160,32 +165,55 @@ def weigh_evidence(
     return Evidence(*map(Comparison.of, compared)), model
 
 
-def _log_likelihood(
-    model: SelectionVAE, fitter: SelectionFitter, rows: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``log p(x_o, s)`` (n_members,); by row and column ``log p(x_j, s_j | rest)`` and
-    ``log p(s_j | rest)``, both (n_members, n, p).
+def _log_likelihood(model: SelectionVAE, fitter: SelectionFitter, rows: Tensor) -> Tensor:
+    """``log p(x_o, s)`` of every row, float64 (n_members, n)."""
+    parts = []
+    for batch in _batches(model, fitter, rows, N_SAMPLES):
+        log_weights = model.evaluate(*batch).log_weights.double()
+        parts.append(torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES))
+    return torch.cat(parts, 1)
+
+
+def _column_by_column(
+    model: SelectionVAE, fitter: SelectionFitter, rows: Tensor, selected: Tensor, whole: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``log p(x_j, s_j | rest)`` and ``log p(s_j | rest)``, both (n_members, n, p).
+
+    Samples come from the posterior without the column: dividing its factor out of others' weights
+    would need samples where the column's own value never lets them be.
     """
-    data, m = fitter.data, len(fitter.columns.numeric)
-    noise, numbers = noise_block(N_SAMPLES, model.n_components + m, 0).split(
-        [model.n_components, m], dim=1
-    )
-    size = max(16, DECODED_AT_ONCE // (model.n_members * N_SAMPLES))
-    total, joint, mask = [], [], []
-    for at in rows.split(size):
-        batch = Rows(
-            data.features[at], data.targets[at], data.observed[None, at], ~data.observed[at]
+    joint = torch.zeros(*whole.shape, len(selected), dtype=torch.float64)
+    mask = torch.zeros_like(joint)
+    for j in selected.nonzero().squeeze(1).tolist():
+        rest, unseen = [], []
+        for batch, noise, numbers in _batches(model, fitter, rows, N_SAMPLES_WITHOUT):
+            column = torch.arange(len(selected)) == j
+            # Neither visible nor missing: nothing of the column is known, its mask aside, whose
+            # factor is then taken out.
+            blind = replace(batch, visible=batch.visible & ~column, missing=batch.missing & ~column)
+            found = model.evaluate(blind, noise, numbers)
+            left = (found.log_weights - found.entries[..., j]).double()
+            rest.append(torch.logsumexp(left, -1) - math.log(N_SAMPLES_WITHOUT))
+            truth = replace(found.values, missing=batch.missing.unsqueeze(-2))
+            own = model.mask_model.log_prob(truth)[..., j].double()
+            unseen.append(torch.logsumexp(left.log_softmax(-1) + own, -1))
+        joint[..., j] = whole - torch.cat(rest, 1)
+        mask[..., j] = torch.cat(unseen, 1)
+    return joint, mask
+
+
+def _batches(
+    model: SelectionVAE, fitter: SelectionFitter, rows: Tensor, n_samples: int
+) -> Iterator[tuple[Rows, Tensor, Tensor]]:
+    """Arguments of `SelectionVAE.evaluate`, chunk by chunk, with noise that all rows share."""
+    data = fitter.data
+    noise, numbers = shared_noise(n_samples, model.n_components, len(fitter.columns.numeric), 0)[:2]
+    for at in rows.split(max(16, DECODED_AT_ONCE // (model.n_members * n_samples))):
+        yield (
+            Rows(data.features[at], data.targets[at], data.observed[None, at], ~data.observed[at]),
+            noise,
+            numbers,
         )
-        found = model.evaluate(batch, noise, numbers)
-        log_weights = found.log_weights.double()
-        total.append(torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES))
-        # Leaving a column out divides its factor out of the weights.
-        left = log_weights.log_softmax(-1).unsqueeze(-1) - found.entries.double()
-        joint.append(-torch.logsumexp(left, 2))
-        blind = replace(found.values, visible=torch.zeros_like(found.values.visible))
-        unseen = model.mask_model.log_prob(blind).double()
-        mask.append(torch.logsumexp(left.log_softmax(2) + unseen, 2))
-    return torch.cat(total, 1).mean(1), torch.cat(joint, 1), torch.cat(mask, 1)
 
 
 def _log_mask(fitter: SelectionFitter, weight: Tensor, rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from skvae.distributions.continuous import LogNormal
 from skvae.distributions.counts import NegativeBinomial, Poisson
 from skvae.inference.ensemble import Density, Source
-from skvae.inference.selection import SelectionSource, Units
+from skvae.inference.selection import REACH, USUAL_REACH, SelectionSource, Units
 from skvae.models.selection import SelectionVAE
 from skvae.training.data import Tensors
 from skvae.training.fit import N_REPLICAS, EnsembleFitter, FitSettings, HeldOutPredictions
@@ -114,12 +114,18 @@ class NonignorableFitter(EnsembleFitter):
         seen, x = data.observed[:, numeric], data.targets[:, numeric]
         # Targets of positive columns are in units of their geometric mean.
         location = [s.location if link == 2 else 0.0 for s, link in zip(specs, links, strict=True)]
+        low, high = x.where(seen, torch.inf).amin(0), x.where(seen, -torch.inf).amax(0)
+        plan = self.mask_report.plan
+        hiding = plan.direction * self.mask_report.used * (plan.model == "self_masking")
+        down, up = (
+            torch.where(sign * hiding[numeric] > 0, REACH, USUAL_REACH) for sign in (-1, 1)
+        )
         return Units(
             link=torch.tensor(links, dtype=torch.long),
             location=torch.tensor(location),
             scale=torch.tensor([spec.scale for spec in specs], dtype=torch.float32),
-            low=x.where(seen, torch.inf).amin(0),
-            high=x.where(seen, -torch.inf).amax(0),
+            low=low - down * (high - low),
+            high=high + up * (high - low),
             slope=data.slope[numeric],
             intercept=data.intercept[numeric],
         )

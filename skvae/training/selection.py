@@ -27,7 +27,8 @@ from skvae.training.loop import gradient_step, one_cycle, row_stream
 # Rows of a step, samples of z, steps and peak learning rate: the model is linear and small.
 BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 256, 5, 600, 0.02
 # Thresholds and slopes have further to go than anything else.
-FASTER = 3.0
+FASTER, SLOWER = 3.0, 0.25
+ENCODER = (48,)
 MASK_NETWORK = (32,)
 # Expectation maximisation needs no more rows than this for a start.
 LINEAR_ROWS = 10_000
@@ -131,9 +132,12 @@ class SelectionFitter:
         """
         model = self._model(plan, selected, slope)
         own = set(model.mask_model.parameters())
+        encoder = set(model.encoder.parameters())
+        rest = [p for p in model.parameters() if p not in own | encoder]
         groups = [
-            {"params": [p for p in model.parameters() if p not in own], "lr": LEARNING_RATE},
+            {"params": rest, "lr": LEARNING_RATE},
             {"params": list(own), "lr": FASTER * LEARNING_RATE},
+            {"params": list(encoder), "lr": SLOWER * LEARNING_RATE},
         ]
         optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
         data, n = self.data, len(self.data.features)
@@ -174,7 +178,7 @@ class SelectionFitter:
             starts,
             self.likelihoods,
             EncoderInputs(*fit_edges(data.features, data.observed[:, data.feature_columns])),
-            (),
+            ENCODER,
             self.generator,
             mask_model=self._mask_model(plan, selected, spread, slope),
             feature_columns=data.feature_columns,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skvae.distributions import Gaussian, LogNormal
-from skvae.tabular.scaling import TableScaler
+from skvae.tabular.scaling import MOST_LEVELS, TableScaler, repeated_levels
 
 NUMERIC = ("continuous", "positive", "count")
 
@@ -189,3 +189,18 @@ def test_a_weight_of_two_is_a_row_twice(toys):
             [second.location, second.scale, second.offset],
             atol=1e-12,
         )
+
+
+def test_levels_of_values_that_repeat():
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(size=1000)
+    assert not len(repeated_levels(smooth))
+    assert not len(repeated_levels(np.round(smooth, 3)))  # some coincide by chance
+    rounded = np.round(smooth, 1)
+    np.testing.assert_array_equal(repeated_levels(rounded), np.unique(rounded))
+    # As many zeros as not are a half that repeats.
+    assert not len(repeated_levels(np.where(np.arange(1000) < 500, 0.0, smooth)))
+    assert len(repeated_levels(np.where(np.arange(1000) < 501, 0.0, smooth))) == 500
+    # Every value twice is a scale, unless it is too fine.
+    assert len(repeated_levels(np.repeat(np.arange(MOST_LEVELS), 2))) == MOST_LEVELS
+    assert not len(repeated_levels(np.repeat(np.arange(MOST_LEVELS + 1), 2)))
