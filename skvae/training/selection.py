@@ -131,13 +131,15 @@ class SelectionFitter:
         n_steps : int
         """
         model = self._model(plan, selected, slope)
-        own = set(model.mask_model.parameters())
-        encoder = set(model.encoder.parameters())
-        rest = [p for p in model.parameters() if p not in own | encoder]
+        assert model.encoder is not None
+        own, encoder = list(model.mask_model.parameters()), list(model.encoder.parameters())
+        others = {*own, *encoder}
+        # In the model's order: that of a set would round gradients' norms anew in every run.
+        rest = [p for p in model.parameters() if p not in others]
         groups = [
             {"params": rest, "lr": LEARNING_RATE},
-            {"params": list(own), "lr": FASTER * LEARNING_RATE},
-            {"params": list(encoder), "lr": SLOWER * LEARNING_RATE},
+            {"params": own, "lr": FASTER * LEARNING_RATE},
+            {"params": encoder, "lr": SLOWER * LEARNING_RATE},
         ]
         optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
         data, n = self.data, len(self.data.features)

@@ -8,7 +8,7 @@ from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
 
 from skvae.inference.ensemble import Table
-from skvae.inference.selection import N_SAMPLES, REACH, SelectionSource, Units
+from skvae.inference.selection import N_SAMPLES, SelectionSource, Units
 from skvae.models import LinearVAE
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -17,7 +17,7 @@ LEVELS = [0.1, 0.5, 0.9]
 def identity(m, link=0):
     """Units in which features are targets."""
     zero, one = torch.zeros(m), torch.ones(m)
-    return Units(torch.full((m,), link), zero, one, -4 * one, 4 * one, one, zero)
+    return Units(torch.full((m,), link), zero, one, -40 * one, 40 * one, one, zero)
 
 
 def source(model, units=None, seed=0):
@@ -85,7 +85,7 @@ def test_predictions_are_conditional_on_value_and_mask(toys, direction, missing,
     spread = (mass @ y.square() - expected.square()).sqrt()
     mean, variance = (part[0, :, 0].double() for part in source(model).moments(table))
     assert ((mean - expected).abs() / spread).max() < 0.03
-    assert (variance.sqrt() / spread - 1).abs().max() < 0.03
+    assert (variance.sqrt() / spread - 1).abs().max() < 0.05
     quantiles = source(model).quantiles(table, LEVELS)[..., 0].double()
     for level, one in zip(LEVELS, quantiles, strict=True):
         below = (mass * (y <= one[:, None])).sum(-1)
@@ -114,26 +114,31 @@ def test_what_is_beyond_a_limit_is_drawn_there(toys, direction):
 # Against each other -----------------------------------------------------------------------------
 
 
-def test_statistics_moments_quantiles_and_draws_agree(toys, mixed):
-    model, table = mixed
-    table = table.take(slice(0, 12))
-    numeric, found = model.columns.numeric, source(model)
-    statistics = found.statistics(table)
+def test_moments_quantiles_and_draws_agree(toys, monkeypatch):
+    monkeypatch.setattr("skvae.inference.selection.N_SAMPLES", 1024)
+    linears = [toys.linear_vae(4, 2, seed) for seed in range(2)]
+    found = source(toys.selection_vae(linears, [True, True, False, False]))
+    x = torch.randn(8, 4, generator=toys.seeded(1))
+    observed = toys.random_mask(8, 4, 0.5)
+    table = Table(x, x, observed, torch.arange(4))
     mean, variance = found.moments(table)
+    draws = torch.cat([next(found.draw(table, 400, toys.seeded(seed))) for seed in range(10)])
+    spread = (variance.mean(0) + mean.var(0, unbiased=False)).sqrt()
+    away = (draws.mean(0) - mean.mean(0)) / spread
+    assert away[~observed].abs().max() < 0.1
+    assert (draws.std(0) / spread - 1)[~observed].abs().max() < 0.1
+    for level, quantile in zip(LEVELS, found.quantiles(table, LEVELS), strict=True):
+        below = (draws <= quantile).float().mean(0)
+        assert (below - level)[~observed].abs().max() < 0.05
+
+
+def test_statistics_are_moments_and_come_in_column_order(mixed):
+    model, table = mixed
+    numeric, found = model.columns.numeric, source(model)
     at = model.likelihoods.stat_columns[model.likelihoods.stat_order]
     numbers = [int((at == column).nonzero()) for column in numeric]
-    torch.testing.assert_close(statistics[..., numbers], mean[..., numeric])
-    draws = [next(found.draw(table, 400, toys.seeded(seed))) for seed in range(10)]
-    pooled = torch.cat(draws)[..., numeric]
-    hidden = ~table.observed[:, numeric]
-    total = variance.mean(0) + mean.var(0, unbiased=False)
-    spread = total[:, numeric].sqrt().clamp(min=1e-6)
-    away = (pooled.mean(0) - mean.mean(0)[:, numeric]).abs() / spread
-    assert away[hidden].max() < 0.25
-    assert (pooled.std(0) / spread - 1)[hidden].abs().max() < 0.25
-    for level, quantile in zip(LEVELS, found.quantiles(table, LEVELS), strict=True):
-        below = (pooled <= quantile).float().mean(0)
-        assert (below - level)[hidden].abs().max() < 0.1
+    mean = found.moments(table)[0]
+    torch.testing.assert_close(found.statistics(table)[..., numbers], mean[..., numeric])
 
 
 def test_levels_have_probabilities_and_draws_follow_them(toys, mixed):
@@ -149,7 +154,7 @@ def test_levels_have_probabilities_and_draws_follow_them(toys, mixed):
         codes = torch.arange(probabilities.shape[-1])
         shares = (draws[..., column, None] == codes).float().mean(0)
         hidden = ~table.observed[:, column]
-        assert (shares - probabilities)[hidden].abs().max() < 0.1
+        assert (shares - probabilities)[hidden].abs().max() < 0.15
 
 
 def test_hidden_codes_are_where_the_law_hides_them(mixed):
@@ -267,5 +272,5 @@ def test_targets_stay_within_reach(link):
     units = identity(1, link)
     targets = units.targets(torch.tensor([-1e4, 0.0, 1e4])[:, None])
     assert torch.isfinite(targets).all()
-    assert targets.max() == 4 + 8 * REACH
-    assert targets.min() >= -4 - 8 * REACH
+    assert targets.max() == 40
+    assert targets.min() == {0: -40, 1: 0, 2: -1}[link]
