@@ -80,7 +80,9 @@ class SelectionSource:
     @property
     def chunk_size(self) -> int:
         """Rows at a time."""
-        return max(16, DECODED_AT_ONCE // (self.model.n_members * N_SAMPLES))
+        # Every number has a few components of its own, which wide tables have no memory for.
+        width = 1 + len(self.units.link) // 32
+        return max(16, DECODED_AT_ONCE // (self.model.n_members * N_SAMPLES * width))
 
     def _parts(self, table: Table) -> Iterator[tuple[Table, Evaluation, Tensor, Tensor]]:
         """Chunks with weights (E, b, s) and numbers (E, b, s, m), as features."""

@@ -78,12 +78,8 @@ class Evidence:
 
     @property
     def tenable(self) -> Tensor:
-        """Columns whose holes hidden values explain, and about as well as the other columns.
-
-        Where the mask alone does not tell, the values' fit must not speak against it.
-        """
-        not_worse = (self.mask.errors > -2) & (self.joint.errors > -CLEAR)
-        return self.clear | ((self.dependence.errors > CLEAR) & not_worse)
+        """Columns whose holes hidden values explain, and whose likelihood ratio is no objection."""
+        return (self.dependence.errors > CLEAR) & (self.joint.errors > -1)
 
 
 def find_direction(fitter: SelectionFitter) -> Tensor:

@@ -117,9 +117,7 @@ class NonignorableFitter(EnsembleFitter):
         low, high = x.where(seen, torch.inf).amin(0), x.where(seen, -torch.inf).amax(0)
         plan = self.mask_report.plan
         hiding = plan.direction * self.mask_report.used * (plan.model == "self_masking")
-        down, up = (
-            torch.where(sign * hiding[numeric] > 0, REACH, USUAL_REACH) for sign in (-1, 1)
-        )
+        down, up = (torch.where(sign * hiding[numeric] > 0, REACH, USUAL_REACH) for sign in (-1, 1))
         return Units(
             link=torch.tensor(links, dtype=torch.long),
             location=torch.tensor(location),
