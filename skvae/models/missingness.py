@@ -181,10 +181,10 @@ class MaskModel(nn.Module):
         """
         return values.completed
 
-    def _entries(self, log_hidden: Tensor, log_shown: Tensor, values: Values) -> Tensor:
-        """Of both logarithms the one that is true, 0 in columns without a model; all (..., p)."""
-        each = torch.where(values.missing, log_hidden, log_shown)
-        return each.where(self.selected[:, None, None], 0.0)
+    def _of_logits(self, logits: Tensor, values: Values) -> Tensor:
+        """Log-mass of the mask by log-odds of being hidden (..., p)."""
+        log_mass = logsigmoid(torch.where(values.missing, logits, -logits))
+        return log_mass.where(self.selected[:, None, None], 0.0)
 
 
 class SelfMasking(MaskModel):
@@ -337,7 +337,7 @@ class ConnectedMasking(MaskModel):
         finite = levels @ columns.level_features + columns.feature_offset
         row = torch.cat([values.completed, finite], -1)
         logits = self.law(row.flatten(1, 2)).unflatten(1, row.shape[1:3])
-        return self._entries(logsigmoid(logits), logsigmoid(-logits), values)
+        return self._of_logits(logits, values)
 
     def penalty(self) -> Tensor:
         return 0.5 * sum(weight.square().sum((-2, -1)) for weight in self.law.weights)
@@ -365,7 +365,7 @@ class LatentMasking(MaskModel):
 
     def log_prob(self, values: Values) -> Tensor:
         logits = self.law(values.z.flatten(1, 2)).unflatten(1, values.z.shape[1:3])
-        return self._entries(logsigmoid(logits), logsigmoid(-logits), values)
+        return self._of_logits(logits, values)
 
     def penalty(self) -> Tensor:
         return 0.5 * sum(weight.square().sum((-2, -1)) for weight in self.law.weights)

@@ -196,45 +196,37 @@ class SelectionVAE(VAE):
 
     def _experts(self, rows: Rows, y: Tensor, piled: Tensor) -> NaturalGaussian:
         """Product of the prior with what every entry says, hidden ones included."""
-        features, columns = rows.features, self.columns
-        at = self.numeric_features
-        loadings, mean = self.loadings, self.mean
-        noise = self.noise_variance
-        seen = rows.visible.expand(len(mean), -1, -1)
-        n_rows = len(features)
-        if self._all_numeric:
-            precision, value = torch.zeros(()), torch.zeros(())
-        else:
-            known = seen.index_select(-1, self.feature_columns)
-            precision = known / noise[:, None]
-            value = features.expand(len(mean), n_rows, -1)
-        own = self.weight[:, :, self._driven].mT
-        own_mean = self.bias[:, 0, self._driven]
-        own_noise = (2 * self.free_parameters[:, 0, :, self._free]).exp()
-        numbers_seen = seen[..., columns.numeric]
-        hidden = (rows.missing & self.mask_model.selected[:, None])[..., columns.numeric]
-        hidden_noise = own_noise + (2 * self.hidden_log_scale[:, None]).exp()
-        pile_noise = own_noise + (2 * self.pile_log_scale[:, None]).exp()
-        zero = torch.zeros(())
-        number_precision = torch.where(
-            numbers_seen,
-            torch.where(piled, 1 / pile_noise, 1 / own_noise),
-            torch.where(hidden, 1 / hidden_noise, zero),
-        )
-        number = torch.where(numbers_seen, y, self.hidden_mean[:, None])
-        number = torch.where(piled, self.pile_mean[:, None], number)
-        if self._all_numeric:
-            loadings, mean, precision, value = own, own_mean, number_precision, number
-        else:
-            loadings = loadings.index_copy(1, at, own)
-            mean = mean.index_copy(1, at, own_mean)
-            precision = precision.index_copy(-1, at, number_precision)
-            value = value.index_copy(-1, at, number)
+        loadings = self.weight[:, :, self._driven].mT
+        mean = self.bias[:, 0, self._driven]
+        precision, value = self._numbers_say(rows, y, piled)
+        if not self._all_numeric:
+            # Levels speak through their standardised features, as in the linear VAE.
+            at, n = self.numeric_features, len(self.mean)
+            loadings = self.loadings.index_copy(1, at, loadings)
+            mean = self.mean.index_copy(1, at, mean)
+            known = rows.visible.index_select(-1, self.feature_columns).expand(n, -1, -1)
+            levels = known / self.noise_variance[:, None]
+            precision = levels.index_copy(-1, at, precision)
+            value = rows.features.expand(known.shape).index_copy(-1, at, value)
         k = loadings.shape[-1]
-        centred = (value - mean[:, None]).where(precision > 0, zero)
+        centred = (value - mean[:, None]).where(precision > 0, 0.0)
         outer = (loadings.unsqueeze(-1) * loadings.unsqueeze(-2)).flatten(-2)
         information = (precision @ outer).unflatten(-1, (k, k)) + torch.eye(k)
         return NaturalGaussian(information, (precision * centred) @ loadings)
+
+    def _numbers_say(self, rows: Rows, y: Tensor, piled: Tensor) -> tuple[Tensor, Tensor]:
+        """Precision of every number as an expert, and its value; both (n_members, batch, m)."""
+        numeric = self.columns.numeric
+        seen = rows.visible[..., numeric]
+        hidden = (rows.missing & self.mask_model.selected[:, None])[..., numeric]
+        noise = (2 * self.free_parameters[:, 0, :, self._free]).exp()
+        wide = noise + (2 * self.hidden_log_scale[:, None]).exp()
+        heap = noise + (2 * self.pile_log_scale[:, None]).exp()
+        precision = torch.where(
+            seen, 1 / torch.where(piled, heap, noise), torch.where(hidden, 1 / wide, 0.0)
+        )
+        value = torch.where(piled, self.pile_mean[:, None], y)
+        return precision, torch.where(seen, value, self.hidden_mean[:, None])
 
     def infer(self, rows: Rows) -> tuple[Posterior, Tensor, Tensor, Tensor]:
         """``q(z | x_o, mask)``; and numbers, log-derivatives and piles, (n_members, batch, m)."""
