@@ -25,7 +25,7 @@ from skvae.training.data import Tensors
 from skvae.training.loop import gradient_step, one_cycle, row_stream
 
 # Rows of a step, samples of z, steps and peak learning rate: the model is linear and small.
-BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 256, 5, 600, 0.02
+BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 128, 5, 600, 0.02
 # Thresholds and slopes have further to go than anything else.
 FASTER, SLOWER = 3.0, 0.25
 ENCODER = (48,)
