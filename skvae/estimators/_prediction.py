@@ -163,7 +163,8 @@ class TablePredictor:
             return np.zeros(len(values))
         jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
         scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
-        return np.where(observed.any(axis=1), scores, 0.0)  # saying nothing is certain
+        # Saying nothing is certain, unless holes say something.
+        return scores if self.hidden is not None else np.where(observed.any(axis=1), scores, 0.0)
 
     def effective_sample_size(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Of the samples behind every row's estimates, mean over members; float64 of shape (n,)."""
