@@ -1,8 +1,12 @@
 """Small models and tables that several rooms' tests share."""
 
 import math
+import os
 from dataclasses import replace
 from types import SimpleNamespace
+
+# Before torch is there: a process per core with a thread per core each would be many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
