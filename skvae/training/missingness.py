@@ -16,8 +16,8 @@ from skvae.models.selection import Rows, SelectionVAE
 from skvae.training.selection import MaskPlan, SelectionFitter
 
 # Where slopes start; the start that ends at the higher likelihood is taken.
-FIRST_SLOPES = (1.5, 3.0)
-SEARCH_STEPS = 300
+FIRST_SLOPES = (1.5, 5.0)
+SEARCH_SHARE = 0.5
 # Two parts of the rows, each held out once.
 N_FOLDS, HELD_OUT = 2, 0.25
 N_SAMPLES, N_SAMPLES_WITHOUT = 128, 32
@@ -116,7 +116,7 @@ def find_start(fitter: SelectionFitter, plan: MaskPlan) -> float:
     n = len(slopes)
     selected = plan.selected.expand(n, -1)
     weight = data.weight.expand(n, -1)
-    model = fitter.fit(plan, data.observed[None], selected, weight, slopes, SEARCH_STEPS)
+    model = fitter.fit(plan, data.observed[None], selected, weight, slopes, SEARCH_SHARE)
     rows = torch.arange(min(len(data.features), 4000))
     bound = _log_likelihood(model, fitter, rows).mean(1) - model.penalty() / len(data.features)
     return FIRST_SLOPES[int(bound.argmax())]

@@ -25,7 +25,9 @@ from skvae.training.data import Tensors
 from skvae.training.loop import gradient_step, one_cycle, row_stream
 
 # Rows of a step, samples of z, steps and peak learning rate: the model is linear and small.
-BATCH_SIZE, N_SAMPLES, N_STEPS, LEARNING_RATE = 128, 5, 600, 0.02
+BATCH_SIZE, N_SAMPLES, LEARNING_RATE = 128, 5, 0.02
+# Steps for tables of few rows and of many.
+FEWEST_STEPS, MOST_STEPS = 300, 600
 # Thresholds and slopes have further to go than anything else.
 FASTER, SLOWER = 3.0, 0.25
 ENCODER = (48,)
@@ -112,7 +114,7 @@ class SelectionFitter:
         selected: Tensor,
         weight: Tensor,
         slope: Tensor,
-        n_steps: int = N_STEPS,
+        share: float = 1.0,
     ) -> SelectionVAE:
         """Train members side by side.
 
@@ -128,8 +130,11 @@ class SelectionFitter:
             Of every row, for each member.
         slope : Tensor of shape (n_members,)
             Where slopes of self-masking start.
-        n_steps : int
+        share : float
+            Of the usual number of steps.
         """
+        n = len(self.data.features)
+        n_steps = int(share * min(max(1.2 * n, FEWEST_STEPS), MOST_STEPS))
         model = self._model(plan, selected, slope)
         assert model.encoder is not None
         own, encoder = list(model.mask_model.parameters()), list(model.encoder.parameters())
@@ -142,7 +147,7 @@ class SelectionFitter:
             {"params": encoder, "lr": SLOWER * LEARNING_RATE},
         ]
         optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
-        data, n = self.data, len(self.data.features)
+        data = self.data
         rows = row_stream(n, BATCH_SIZE, self.generator)
         m = len(self.columns.numeric)
         for _ in range(n_steps):
