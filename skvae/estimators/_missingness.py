@@ -334,9 +334,11 @@ class NonignorableTable(SampledDensity):
         predictors = self._members or [self._predictor]
         random = check_random_state(random_state)
         first = list(draws_of_all(predictors, values, observed, int(n_draws), random))
-        found = []
+        found, named = [], np.array([name in shifts for name in names])
         for scenario in scenarios:
             shift = np.array([scenario.get(name, 0.0) for name in names])
-            tables = shifted_draws(predictors, columns, values, observed, shift, first, random)
+            tables = shifted_draws(
+                predictors, columns, values, observed, shift, named, first, random
+            )
             found.append(Scenario(scenario, [self._decode(table, X) for table in tables]))
         return found

@@ -55,6 +55,7 @@ def shifted_draws(
     values: np.ndarray,
     observed: np.ndarray,
     shift: np.ndarray,
+    named: np.ndarray,
     first: Sequence[np.ndarray],
     random: np.random.RandomState,
 ) -> list[np.ndarray]:
@@ -67,22 +68,26 @@ def shifted_draws(
     columns : sequence of Column
     values, observed : ndarray of shape (n, p)
     shift : ndarray of shape (p,)
+    named : bool ndarray of shape (p,)
+        Columns that are shifted in any scenario, so that all have the same draws of these.
     first : sequence of ndarray of shape (n, p)
         Draws without a shift.
     random : RandomState
         Left as it is.
     """
-    shifted = shift != 0
-    if not (shifted & ~observed).any():
+    if not ((shift != 0) & ~observed).any():
         return list(first)
     random, tables = deepcopy(random), []
+    counts = np.array([column.kind == "count" for column in columns])
     stopped = np.zeros(len(shift), dtype=bool)
     for place, draw in enumerate(first):
         predictor = predictors[place % len(predictors)]
+        # Draws of hidden counts have fractions, of which likelihoods know nothing.
+        draw = np.where(counts, np.round(draw), draw)
         moved = np.where(observed, values, draw + shift)
         kept = _kept(predictor, moved, draw)
         stopped |= (kept != moved).any(axis=0)
-        tables += predictor.draws(kept, observed | shifted, 1, random)
+        tables += predictor.draws(kept, observed | named, 1, random)
     if stopped.any():
         names = [columns[j].name for j in np.flatnonzero(stopped)]
         warnings.warn(
