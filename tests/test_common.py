@@ -21,6 +21,7 @@ ESTIMATORS = [
     VAEImputer(),
     VAEImputer(max_iter=20, hidden_layer_sizes=(8,)),
     VAEImputer(hidden_layer_sizes=()),
+    VAEImputer(hidden_layer_sizes=(), max_iter=20, mechanism="mnar"),
     *(
         VAEImputer(max_iter=20, hidden_layer_sizes=(8,), inference=inference)
         for inference in ("posterior_matching", "adaptive")
