@@ -16,7 +16,7 @@ from skvae.training.selection import SelectionFitter
 LINEAR = {"hidden_layer_sizes": (), "n_components": 1, "max_iter": 20, "random_state": 0}
 
 
-def table(n=200):
+def table(n=150):
     """Numbers, counts, whole numbers and levels of one factor, with holes at random."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=n)
