@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
@@ -14,6 +15,8 @@ from skvae import (
     VAEOutlierDetector,
     VAETransformer,
 )
+from skvae.training import missingness
+from skvae.training.selection import SelectionFitter
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -21,6 +24,7 @@ ESTIMATORS = [
     VAEImputer(),
     VAEImputer(max_iter=20, hidden_layer_sizes=(8,)),
     VAEImputer(hidden_layer_sizes=()),
+    VAEImputer(hidden_layer_sizes=(), max_iter=20, mechanism="mnar"),
     *(
         VAEImputer(max_iter=20, hidden_layer_sizes=(8,), inference=inference)
         for inference in ("posterior_matching", "adaptive")
@@ -62,7 +66,46 @@ class Ensemble(VAEOutlierDetector):
     }
 
 
-ESTIMATORS.append(Ensemble())
+class Holed(VAEImputer):
+    """The imputer of values that hide: it does not see large ones, as the checks hide none."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(without_large(X), y, sample_weight)
+
+    def transform(self, X):
+        return super().transform(without_large(X))
+
+    def score_samples(self, X):
+        return super().score_samples(without_large(X))
+
+
+def without_large(X):
+    """What is above 1 hidden; what is no table of numbers as it is."""
+    frame = hasattr(X, "iloc") and all(dtype.kind == "f" for dtype in X.dtypes)
+    array = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f"
+    if frame:
+        return X.mask(X > 1)
+    return np.where(X > 1, np.nan, X).astype(X.dtype) if array else X
+
+
+ESTIMATORS += [
+    Ensemble(),
+    Holed(
+        hidden_layer_sizes=(),
+        max_iter=20,
+        keep_empty_features=True,
+        mechanism="mnar",
+        missingness_model="high",
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch):
+    """Of the models of the mask: `max_iter` does not bound them."""
+    monkeypatch.setattr(SelectionFitter.fit, "__defaults__", (10,))
+    monkeypatch.setattr(missingness, "SEARCH_STEPS", 5)
+
 
 MEANS_UNLABELLED = "It calls -1 a class, which here means that a row has no label."
 RANDOM_ROWS = "Batches and held-out rows are drawn at random: two rows weigh two on average only."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,14 +17,16 @@ from skvae.estimators._bootstrap import draws_of_all
 from skvae.estimators._missingness_report import (
     CANNOT_SETTLE,
     as_feature,
-    as_number,
+    has_order,
     report_frame,
 )
+from skvae.estimators._missingness_shifts import scenarios_of, shifted_draws
 from skvae.estimators._prediction import LARGEST, Hidden
 from skvae.estimators._samples import SampledDensity
-from skvae.tabular.scaling import TableScaler
+from skvae.inference.selection import REACH
+from skvae.tabular.scaling import LINKS, TableScaler
 from skvae.training import EnsembleFitter, FitSettings, Tensors
-from skvae.training.nonignorable import MaskReport, NonignorableFitter
+from skvae.training.nonignorable import NonignorableFitter
 from skvae.training.selection import MaskPlan
 
 WHOLE_TABLE = ("self_masking", "high", "low", "fully_connected", "network", "latent")
@@ -54,6 +56,8 @@ class NonignorableTable(SampledDensity):
     # Of models of samples of the rows: what the model of all rows found.
     _plan: MaskPlan | None = None
     _found_plan: MaskPlan | None = None
+    # Of censored columns, in the table's units; NaN elsewhere.
+    _limits: np.ndarray
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SampledDensity._parameter_constraints,
@@ -68,18 +72,30 @@ class NonignorableTable(SampledDensity):
         self, tensors: Tensors, scaler: TableScaler, settings: FitSettings
     ) -> EnsembleFitter:
         if self.mechanism == "mnar":
-            plan = self._plan or self._make_plan(tensors, scaler)
+            if self._plan is None:
+                plan = self._found_plan = self._make_plan(tensors, scaler)
+            else:  # other rows have other units of features
+                plan = replace(self._plan, limit=self._limits_as_features(scaler))
             if bool(plan.selected.any()):
                 return NonignorableFitter(
                     tensors, settings, self._seed(), plan, weigh=self._plan is None
                 )
         return super()._fitter(tensors, scaler, settings)
 
+    def _without_model(self) -> None:
+        super()._without_model()
+        if self.mechanism == "mnar":
+            for what in ("missingness_model", "censored"):
+                given = getattr(self, what)
+                self._check_columns(what, given if isinstance(given, Mapping) else {}, [])
+            self.missingness_report_ = report_frame(None, [])
+
     def _check_mechanism(self) -> None:
+        vars(self).pop("missingness_report_", None)  # of another fit
         if self.mechanism == "mnar":
             return
         for name, plain in (("missingness_model", "self_masking"), ("censored", None)):
-            if getattr(self, name) != plain:
+            if (getattr(self, name) or None) != plain:
                 raise ValueError(
                     f"{name} is given, but mechanism='mar' takes holes for ignorable. Set "
                     "mechanism='mnar'."
@@ -92,17 +108,19 @@ class NonignorableTable(SampledDensity):
         holed = (~tensors.observed).any(0).numpy()
         model, chosen = self._models_by_column(names, holed)
         limits = self._limits_by_column(names, scaler)
+        self._warn_of_complete(names, holed, {**chosen, **limits})
         selected, direction = np.zeros(len(names), bool), np.zeros(len(names))
-        censored, limit = np.zeros(len(names), bool), np.full(len(names), np.nan)
+        censored, self._limits = np.zeros(len(names), bool), np.full(len(names), np.nan)
         for j, column in enumerate(columns):
             wanted = chosen.get(column.name, "mar")
             if column.name in limits:
-                wanted, censored[j] = limits[column.name][0], True
-                limit[j] = as_feature(scaler, j, limits[column.name][1])
-            if wanted in DIRECTIONS and column.kind == "categorical":
+                wanted, self._limits[j] = limits[column.name]
+                censored[j] = True
+            if wanted in DIRECTIONS and not has_order(column):
                 raise ValueError(
                     f"Column {column.name!r} has levels without an order: none is high or low. "
-                    "Declare it 'ordinal' in column_types, or give it 'self_masking'."
+                    "Make it an ordered categorical (pd.CategoricalDtype), or name columns in "
+                    "missingness_model and give it 'self_masking'."
                 )
             selected[j] = wanted != "mar" and holed[j]
             direction[j] = DIRECTIONS.get(wanted, 0.0)
@@ -111,8 +129,25 @@ class NonignorableTable(SampledDensity):
             torch.from_numpy(selected),
             torch.from_numpy(direction).float(),
             torch.from_numpy(censored & selected),
-            torch.from_numpy(limit).float(),
+            self._limits_as_features(scaler),
         )
+
+    def _limits_as_features(self, scaler: TableScaler) -> torch.Tensor:
+        limits = [as_feature(scaler, j, limit) for j, limit in enumerate(self._limits)]
+        return torch.tensor(limits, dtype=torch.float32)
+
+    def _warn_of_complete(
+        self, names: list[Hashable], holed: np.ndarray, wanted: Mapping[Hashable, Any]
+    ) -> None:
+        complete = [name for name, has in zip(names, holed, strict=True) if not has]
+        idle = [name for name in complete if wanted.get(name, "mar") != "mar"]
+        if idle:
+            warnings.warn(
+                f"Columns {idle} have no holes at fit: what is said about them has no effect, and "
+                "holes in new rows are taken for ignorable.",
+                UserWarning,
+                stacklevel=9,
+            )
 
     def _models_by_column(
         self, names: list[Hashable], holed: np.ndarray
@@ -123,7 +158,10 @@ class NonignorableTable(SampledDensity):
         if isinstance(given, str):
             if given in ("fully_connected", "network", "latent"):
                 if self.censored:
-                    raise ValueError(f"censored has no place in missingness_model={given!r}.")
+                    raise ValueError(
+                        f"censored has no place in missingness_model={given!r}, in which all "
+                        "columns have one law. Use 'self_masking', or leave censored out."
+                    )
                 return given, dict.fromkeys(with_holes, "self_masking")
             return "self_masking", dict.fromkeys(with_holes, given)
         self._check_columns("missingness_model", given, names)
@@ -133,25 +171,24 @@ class NonignorableTable(SampledDensity):
                     f"missingness_model={{{name!r}: {wanted!r}}} is not known; a column has one "
                     f"of {list(BY_COLUMN)}."
                 )
-            if wanted != "mar" and name not in with_holes:
-                warnings.warn(
-                    f"Column {name!r} has no holes at fit: its missingness_model {wanted!r} says "
-                    "nothing.",
-                    UserWarning,
-                    stacklevel=2,
+            if name in (self.censored or {}):
+                raise ValueError(
+                    f"Column {name!r} is in both missingness_model and censored, which are two "
+                    "laws for its holes. Leave it out of one."
                 )
         return "self_masking", dict(given)
 
     def _limits_by_column(
         self, names: list[Hashable], scaler: TableScaler
     ) -> dict[Hashable, tuple[str, float]]:
-        """Checked `censored`; NaN for limits that are to be found."""
+        """Checked `censored`, with the outermost value seen where no limit is given."""
         given = self.censored or {}
         self._check_columns("censored", given, names)
         checked = {}
         for name, pair in given.items():
-            pair = (pair, None) if isinstance(pair, str) else tuple(pair)
-            if len(pair) != 2 or pair[0] not in ("below", "above"):
+            pair = (pair, None) if isinstance(pair, str) else pair
+            known = isinstance(pair, Sequence) and len(pair) == 2
+            if not known or pair[0] not in ("below", "above"):
                 raise ValueError(
                     f"censored={{{name!r}: {given[name]!r}}} is not known; give ('below', limit) "
                     "or ('above', limit), with None for a limit that is to be found."
@@ -165,25 +202,40 @@ class NonignorableTable(SampledDensity):
         j = names.index(name)
         if not scaler.numeric[j]:
             raise ValueError(f"Column {name!r} has levels: censored is for columns of numbers.")
-        if limit is None:
-            return np.nan
-        if not isinstance(limit, Real) or not np.isfinite(limit):
-            raise ValueError(f"The limit of column {name!r} must be a number, got {limit!r}.")
         low, high = scaler.low[j], scaler.high[j]
+        end, what = (low, "smallest") if side == "below" else (high, "largest")
+        limit = end if limit is None else limit
+        if not isinstance(limit, Real) or isinstance(limit, bool) or not np.isfinite(limit):
+            raise ValueError(
+                f"The limit of column {name!r} must be a finite number, got {limit!r}; None takes "
+                f"the {what} value seen."
+            )
         if (side == "below" and low < limit) or (side == "above" and high > limit):
-            end, what = (low, "smallest") if side == "below" else (high, "largest")
             raise ValueError(
                 f"Column {name!r} is said to be censored {side} {limit:g}, but its {what} observed "
                 f"value is {end:g}. Correct the limit, make such values absent (NaN), or use "
                 "missingness_model instead, which needs no sharp limit."
             )
+        if side == "below" and limit <= 0 and scaler.kinds[j] in LINKS:
+            raise ValueError(
+                f"Column {name!r} is of kind {scaler.kinds[j]!r}: no value of it is below "
+                f"{limit:g}. Correct the limit, leave the column out of censored, or declare it "
+                "'continuous' in column_types."
+            )
+        if abs(limit - end) > REACH * (high - low):
+            raise ValueError(
+                f"Column {name!r} is said to be censored {side} {limit:g}, but its observed values "
+                f"go from {low:g} to {high:g}, too far from there to say what is beyond. Correct "
+                "the limit, in the units of the column."
+            )
         return float(limit)
 
     def _check_columns(self, what: str, given: Mapping[Hashable, Any], names: list) -> None:
-        known = {column.name for column in self._codec.columns}
+        known = [column.name for column in self._codec.columns]
         strange = [name for name in given if name not in known]
         if strange:
-            raise ValueError(f"{what} names columns that are not in X: {strange}.")
+            shown = ", ".join(map(str, known))
+            raise ValueError(f"{what} names columns that are not in X: {strange}; X has: {shown}.")
         still = [name for name in given if name not in names]
         if still:
             raise ValueError(
@@ -196,8 +248,10 @@ class NonignorableTable(SampledDensity):
         report = fitter.mask_report if isinstance(fitter, NonignorableFitter) else None
         if self.mechanism == "mnar" and self._plan is None:
             self.missingness_report_ = report_frame(report, self._modelled_columns, scaler)
-            self._found_plan = None if report is None else report.found_plan
-            self._warn_of_found(report)
+            if report is not None:
+                self._threshold_is_the_limit()
+                self._found_plan = report.found_plan
+                self._warn_of_found()
         if report is None or not bool(report.used.any()):
             return None
         plan, used = report.plan, report.used.numpy()
@@ -205,21 +259,30 @@ class NonignorableTable(SampledDensity):
         # What never was negative does not become so, however far down values hide.
         low = np.where(scaler.numeric & (scaler.low >= 0), 0.0, -LARGEST)
         high = np.full(p, LARGEST)
-        limit = np.array([as_number(scaler, j, float(plan.limit[j])) for j in range(p)])
         censored, above = plan.censored.numpy(), plan.direction.numpy() > 0
-        low[censored & above] = limit[censored & above]
-        high[censored & ~above] = limit[censored & ~above]
+        whole = np.array([column.integer for column in self._modelled_columns], dtype=bool)
+        # The limit itself can be seen: whole numbers are hidden from the next one on.
+        up, down = np.floor(self._limits) + 1, np.ceil(self._limits) - 1
+        low = np.where(censored & above, np.where(whole, up, self._limits), low)
+        high = np.where(censored & ~above, np.where(whole, down, self._limits), high)
         return Hidden(used, low, high)
 
-    def _warn_of_found(self, report: MaskReport | None) -> None:
+    def _threshold_is_the_limit(self) -> None:
+        """Limits as they were given, not as single precision has them."""
+        frame = self.missingness_report_
+        for column, limit in zip(self._modelled_columns, self._limits, strict=True):
+            if column.name in frame.index and np.isfinite(limit):
+                frame.loc[column.name, "threshold"] = limit
+
+    def _warn_of_found(self) -> None:
         frame = self.missingness_report_
         found = frame[frame["used"].astype(bool) & (frame["assumed"] == "self_masking")]
-        if report is not None and len(found):
+        if len(found):
             warnings.warn(
                 f"Values of {list(found.index)} are taken to hide because of what they are, in "
                 "directions found from the table. " + CANNOT_SETTLE,
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
 
     # What if --------------------------------------------------------------------------------
@@ -236,13 +299,15 @@ class NonignorableTable(SampledDensity):
         Hidden values of the given columns are drawn and shifted, then what else the row lacks is
         drawn given them: delta-adjusted multiple imputation (van Buuren 2018, section 9.2). Analyse
         the tables of each scenario and pool; how far a shift must go to change a conclusion is how
-        sure of it one may be. The draws are the same in all scenarios.
+        sure of it one may be. The draws are the same in all scenarios, and those of
+        `sample_imputations` where nothing is shifted. No value is shifted out of its column's kind.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
         shifts : dict of column to float or sequence of float
-            In units of the columns. Sequences have one length: a scenario for each place.
+            In units of the columns, whole numbers for counts. Sequences have one length: a scenario
+            for each place; a single number holds in all of them.
         n_draws : int, default=10
         random_state : int, RandomState instance or None, default=None
 
@@ -259,50 +324,21 @@ class NonignorableTable(SampledDensity):
         self._check_input(X)
         if not isinstance(n_draws, Integral) or n_draws < 1:
             raise ValueError(f"n_draws must be a positive integer, got {n_draws!r}.")
-        scenarios = self._check_shifts(shifts)
-        places = {column.name: j for j, column in enumerate(self._modelled_columns)}
-        values, observed = self._codec.encode(X)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        found = []
-        for scenario in scenarios:
-            shift = np.zeros(values.shape[1])
-            for name, by in scenario.items():
-                shift[places[name]] = by
-            tables = self._shifted(values, observed, shift, int(n_draws), seed)
-            found.append(Scenario(scenario, [self._decode(table, X) for table in tables]))
-        return found
-
-    def _shifted(
-        self, values: np.ndarray, observed: np.ndarray, shift: np.ndarray, n_draws: int, seed: int
-    ) -> list[np.ndarray]:
-        """Draws with shifted columns, the rest drawn given these."""
-        predictors = self._members or [self._predictor]
-        shifted = np.isin(np.arange(len(shift)), np.flatnonzero(shift))
-        random = np.random.RandomState(seed)
-        first = list(draws_of_all(predictors, values, observed, n_draws, random))
-        if not shifted.any():
-            return first
-        tables = []
-        for place, draw in enumerate(first):
-            moved = np.where(observed, values, draw + shift)
-            predictor = predictors[place % len(predictors)]
-            tables += predictor.draws(moved, observed | shifted, 1, random)
-        return tables
-
-    def _check_shifts(self, shifts: Any) -> list[dict[Hashable, float]]:
         if not isinstance(shifts, Mapping) or not shifts:
             raise ValueError("shifts must map columns to numbers, or to sequences of numbers.")
-        names = [column.name for column in self._modelled_columns]
+        columns = self._modelled_columns
+        names = [column.name for column in columns]
         self._check_columns("shifts", shifts, names)
-        kinds = {column.name: column.is_discrete for column in self._modelled_columns}
-        wrong = [name for name in shifts if kinds[name]]
-        if wrong:
-            raise ValueError(f"shifts are for columns of numbers; these have levels: {wrong}.")
-        each = {name: np.atleast_1d(np.asarray(by, dtype=float)) for name, by in shifts.items()}
-        sizes = {len(by) for by in each.values()}
-        if len(sizes) > 1 or any(by.ndim > 1 or not np.isfinite(by).all() for by in each.values()):
-            raise ValueError(
-                "shifts must be finite numbers, and sequences of them of the same length, got "
-                f"{dict(shifts)!r}."
+        scenarios = scenarios_of(shifts, columns)
+        values, observed = self._codec.encode(X)
+        predictors = self._members or [self._predictor]
+        random = check_random_state(random_state)
+        first = list(draws_of_all(predictors, values, observed, int(n_draws), random))
+        found, named = [], np.array([name in shifts for name in names])
+        for scenario in scenarios:
+            shift = np.array([scenario.get(name, 0.0) for name in names])
+            tables = shifted_draws(
+                predictors, columns, values, observed, shift, named, first, random
             )
-        return [{name: float(by[place]) for name, by in each.items()} for place in range(*sizes)]
+            found.append(Scenario(scenario, [self._decode(table, X) for table in tables]))
+        return found

@@ -34,10 +34,10 @@ REPORT = (
 
 
 def report_frame(
-    report: MaskReport | None, columns: list[Column], scaler: TableScaler
+    report: MaskReport | None, columns: list[Column], scaler: TableScaler | None = None
 ) -> pd.DataFrame:
     """A row per column that was asked about; see `VAEImputer.missingness_report_`."""
-    if report is None:
+    if report is None or scaler is None:
         frame = pd.DataFrame(columns=list(REPORT))
         frame.attrs["note"] = CANNOT_SETTLE
         return frame
@@ -53,7 +53,7 @@ def report_frame(
         ]
         rows[columns[j].name] = (
             _assumed(report, j),
-            "" if slope is None or nominal else "high" if high else "low",
+            "" if slope is None else _direction(columns[j], high),
             np.nan if slope is None or nominal else slope[j],
             np.nan if threshold is None or nominal else threshold[j],
             *numbers,
@@ -63,6 +63,19 @@ def report_frame(
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(REPORT))
     frame.attrs["note"] = CANNOT_SETTLE
     return frame
+
+
+def has_order(column: Column) -> bool:
+    """Whether high and low mean something."""
+    text = column.kind == "binary" and any(isinstance(level, str) for level in column.categories)
+    return column.kind != "categorical" and not text
+
+
+def _direction(column: Column, high: bool) -> str:
+    """What hides; of two words, which."""
+    if column.kind == "binary" and not has_order(column):
+        return str(column.categories[int(high)])
+    return "" if not has_order(column) else "high" if high else "low"
 
 
 def _assumed(report: MaskReport, j: int) -> str:
