@@ -15,8 +15,7 @@ from skvae import (
     VAEOutlierDetector,
     VAETransformer,
 )
-from skvae.training import missingness
-from skvae.training.selection import SelectionFitter
+from skvae.training import selection
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -103,8 +102,8 @@ ESTIMATORS += [
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch):
     """Of the models of the mask: `max_iter` does not bound them."""
-    monkeypatch.setattr(SelectionFitter.fit, "__defaults__", (10,))
-    monkeypatch.setattr(missingness, "SEARCH_STEPS", 5)
+    monkeypatch.setattr(selection, "FEWEST_STEPS", 10)
+    monkeypatch.setattr(selection, "MOST_STEPS", 10)
 
 
 MEANS_UNLABELLED = "It calls -1 a class, which here means that a row has no label."

@@ -26,6 +26,7 @@ from skvae.estimators._samples import SampledDensity
 from skvae.inference.selection import REACH
 from skvae.tabular.scaling import LINKS, TableScaler
 from skvae.training import EnsembleFitter, FitSettings, Tensors
+from skvae.training.missingness import CLEAR
 from skvae.training.nonignorable import NonignorableFitter
 from skvae.training.selection import MaskPlan
 
@@ -62,7 +63,7 @@ class NonignorableTable(SampledDensity):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SampledDensity._parameter_constraints,
         "mechanism": [StrOptions({"mar", "mnar"})],
-        "missingness_model": [StrOptions(set(WHOLE_TABLE)), dict],
+        "missingness_model": [StrOptions(set(WHOLE_TABLE)), dict, None],
         "censored": [dict, None],
     }
 
@@ -94,8 +95,8 @@ class NonignorableTable(SampledDensity):
         vars(self).pop("missingness_report_", None)  # of another fit
         if self.mechanism == "mnar":
             return
-        for name, plain in (("missingness_model", "self_masking"), ("censored", None)):
-            if (getattr(self, name) or None) != plain:
+        for name in ("missingness_model", "censored"):
+            if getattr(self, name):
                 raise ValueError(
                     f"{name} is given, but mechanism='mar' takes holes for ignorable. Set "
                     "mechanism='mnar'."
@@ -154,6 +155,8 @@ class NonignorableTable(SampledDensity):
     ) -> tuple[str, dict[Hashable, str]]:
         """The model, and for self-masking what each column is said to do."""
         given = self.missingness_model
+        if given is None:  # who names limits says where holes come from
+            given = {} if self.censored else "self_masking"
         with_holes = [name for name, has in zip(names, holed, strict=True) if has]
         if isinstance(given, str):
             if given in ("fully_connected", "network", "latent"):
@@ -281,6 +284,16 @@ class NonignorableTable(SampledDensity):
             warnings.warn(
                 f"Values of {list(found.index)} are taken to hide because of what they are, in "
                 "directions found from the table. " + CANNOT_SETTLE,
+                UserWarning,
+                stacklevel=7,
+            )
+        against = frame["likelihood_ratio"] < -CLEAR * frame["likelihood_ratio_error"]
+        doubtful = list(frame.index[against & frame["used"].astype(bool)])
+        if doubtful:
+            warnings.warn(
+                f"Held-out rows speak against what is assumed about the holes of {doubtful} (see "
+                "missingness_report_). Look at the direction; columns of amounts may need to be "
+                "declared 'positive' in column_types.",
                 UserWarning,
                 stacklevel=7,
             )

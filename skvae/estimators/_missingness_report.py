@@ -112,7 +112,7 @@ def _verdict(report: MaskReport, j: int) -> str:
         return "hidden values explain the holes about as well as the other columns do"
     if float(evidence.dependence.errors[j]) > CLEAR:
         return "the other columns explain the holes better than hidden values do"
-    return "nothing speaks for values that hide themselves"
+    return "held-out rows do not tell"
 
 
 def as_feature(scaler: TableScaler, j: int, value: float) -> float:

@@ -31,7 +31,7 @@ class SampledDensity(BaseVAE):
         -------
         ndarray of float64, shape (n_samples,)
             Between 1 and 32, the samples that draws, intervals and `score_samples` take for each
-            row; mean over generative members (Kong 1992). Where it is near 1, draws of a row
+            row, or 128 where holes are modelled; mean over generative members (Kong 1992). Where it is near 1, draws of a row
             repeat themselves and its score reads low: `inference="adaptive"` helps.
         """
         self._check_input(X)
@@ -39,6 +39,8 @@ class SampledDensity(BaseVAE):
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: larger is better, so that a grid search needs no `y`.
+
+        Not to be compared between mechanisms: where holes are modelled, they are scored too.
 
         Parameters
         ----------

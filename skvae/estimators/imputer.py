@@ -60,12 +60,13 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         "mar" takes holes for ignorable: given what is observed, they do not depend on what they
         hide. "mnar" models values and holes together; draws, intervals and scores then take both
         into account, and columns of numbers are normal on a scale that is learnt.
-    missingness_model : str or dict, default="self_masking"
+    missingness_model : str, dict or None, default=None
         With "mnar". "high" or "low": large or small values hide, by a logistic law [4]_.
-        "self_masking": one of both, found from the table for each column; used where hidden values
-        explain a column's holes about as well as other columns do. A dict gives one of these, or
-        "mar", by column. For the whole table also "fully_connected" (logistic in all values),
-        "network" (a network of all values) and "latent" (a network of ``z``).
+        "self_masking": one of both, found from the table for each column; used where held-out rows
+        clearly speak for it, which some hundred rows seldom do. A dict gives one of these by
+        column, others are ignorable. For the whole table also "fully_connected" (logistic in all
+        values), "network" (a network of all values) and "latent" (a network of ``z``), which need
+        many rows to tell. None is "self_masking", or nothing where `censored` is given.
     censored : dict or None, default=None
         With "mnar". Columns of which the values beyond a limit are hidden, and no others:
         ``{"crp": ("below", 0.5)}``, or ``("above", None)`` with the largest value seen.
@@ -116,11 +117,12 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
     validation_scores_ : dict of str to ndarray of shape (n_validations, n_members)
         Held-out log-likelihood per entry.
     missingness_report_ : DataFrame
-        With "mnar": by column, the fitted law ("direction", "slope" in log-odds per standard
-        deviation, "threshold" in the column's units), what held-out rows say, in nats per row with
-        standard errors, and a verdict. "dependence": how much better the law predicts holes than
-        chance; "mask_ratio": than other columns do; "likelihood_ratio": of values and holes,
-        against missing at random. No data can settle it: ``missingness_report_.attrs["note"]``.
+        With "mnar", by column: what was "assumed", the fitted law ("direction", "slope" in log-odds
+        per standard deviation, "threshold" in the column's units), what held-out rows say, in nats
+        per row with standard errors, whether it was "used", and a verdict. "dependence": how much
+        better the law predicts holes than chance, "mask_ratio": than other columns do;
+        "likelihood_ratio": of values and holes, against missing at random. Verdicts ask for three
+        standard errors. No data can settle it: ``missingness_report_.attrs["note"]``.
     indicator_ : MissingIndicator or None
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -184,7 +186,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         keep_empty_features: bool = False,
         max_categories: int = 100,
         mechanism: str = "mar",
-        missingness_model: str | Mapping[Any, str] = "self_masking",
+        missingness_model: str | Mapping[Any, str] | None = None,
         censored: Mapping[Any, Any] | None = None,
         inference: str = "amortized",
         sample_posterior: bool = False,

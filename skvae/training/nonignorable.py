@@ -71,7 +71,9 @@ class NonignorableFitter(EnsembleFitter):
 
     def _sources(self) -> tuple[tuple[Source, ...], Density]:
         sources, density = super()._sources()
-        fitter = SelectionFitter(self.data, self.report.n_components, self.seed)
+        fitter = SelectionFitter(
+            self.data, self.report.n_components, self.seed, self.settings.max_iter
+        )
         unknown = self.plan.direction == 0
         direction = torch.where(unknown, find_direction(fitter), self.plan.direction)
         plan = replace(self.plan, direction=direction, limit=self._limits(fitter))

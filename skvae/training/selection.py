@@ -73,10 +73,16 @@ class SelectionFitter:
     data : Tensors
     n_components : int
     seed : int
+    max_iter : int or None
+        Gradient steps at most.
     """
 
-    def __init__(self, data: Tensors, n_components: int, seed: int) -> None:
+    def __init__(
+        self, data: Tensors, n_components: int, seed: int, max_iter: int | None = None
+    ) -> None:
         self.data, self.n_components = data, n_components
+        usual = min(max(int(1.2 * len(data.features)), FEWEST_STEPS), MOST_STEPS)
+        self.n_steps = min(usual, max_iter or usual)
         self.generator = torch.Generator().manual_seed(seed)
         gaussian = [
             kind if finite else Gaussian()
@@ -133,8 +139,7 @@ class SelectionFitter:
         share : float
             Of the usual number of steps.
         """
-        n = len(self.data.features)
-        n_steps = int(share * min(max(1.2 * n, FEWEST_STEPS), MOST_STEPS))
+        n_steps = max(1, int(share * self.n_steps))
         model = self._model(plan, selected, slope)
         assert model.encoder is not None
         own, encoder = list(model.mask_model.parameters()), list(model.encoder.parameters())

@@ -15,8 +15,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skvae import VAEImputer
-from skvae.training import missingness
-from skvae.training.selection import SelectionFitter
+from skvae.training import selection
 
 LINEAR = {"hidden_layer_sizes": (), "n_components": 1, "max_iter": 20, "random_state": 0}
 MNAR = {**LINEAR, "mechanism": "mnar"}
@@ -26,8 +25,8 @@ MNAR = {**LINEAR, "mechanism": "mnar"}
 def _fewer_steps():
     """A fifth of the steps: small tables are close to their optimum by then."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SelectionFitter.fit, "__defaults__", (120,))
-        patch.setattr(missingness, "SEARCH_STEPS", 40)
+        patch.setattr(selection, "FEWEST_STEPS", 120)
+        patch.setattr(selection, "MOST_STEPS", 120)
         yield
 
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from skvae import VAEImputer
-from skvae.training import missingness
-from skvae.training.selection import SelectionFitter
+from skvae.training import selection
 
 MNAR = {
     "hidden_layer_sizes": (),
@@ -25,8 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Skipping features")
 @pytest.fixture(autouse=True, scope="module")
 def _few_steps():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SelectionFitter.fit, "__defaults__", (15,))
-        patch.setattr(missingness, "SEARCH_STEPS", 5)
+        patch.setattr(selection, "FEWEST_STEPS", 15)
+        patch.setattr(selection, "MOST_STEPS", 15)
         yield
 
 

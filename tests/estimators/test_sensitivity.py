@@ -10,8 +10,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
 
 from skvae import VAEImputer
-from skvae.training import missingness
-from skvae.training.selection import SelectionFitter
+from skvae.training import selection
 
 LINEAR = {"hidden_layer_sizes": (), "n_components": 1, "max_iter": 20, "random_state": 0}
 
@@ -54,8 +53,8 @@ def imputer():
 @pytest.fixture(scope="module")
 def nonignorable():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SelectionFitter.fit, "__defaults__", (30,))
-        patch.setattr(missingness, "SEARCH_STEPS", 10)
+        patch.setattr(selection, "FEWEST_STEPS", 30)
+        patch.setattr(selection, "MOST_STEPS", 30)
         laws = {"x": "high", "k": "high", "p": "low"}
         return VAEImputer(
             **LINEAR,

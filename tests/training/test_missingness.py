@@ -10,15 +10,6 @@ FIRST = torch.tensor([True, False, False, False])
 ANYWHERE = torch.zeros(4, dtype=torch.bool)
 
 
-class Quick(SelectionFitter):
-    """Few steps, whoever asks."""
-
-    steps = 100
-
-    def fit(self, plan, masks, selected, weight, slope, n_steps=0):
-        return super().fit(plan, masks, selected, weight, slope, self.steps)
-
-
 def plan(direction, selected=FIRST):
     return MaskPlan("self_masking", selected, direction, ANYWHERE, torch.zeros(4))
 
@@ -60,7 +51,7 @@ def test_directions_do_not_follow_values_that_are_seen(toys):
 
 def test_a_start_is_one_of_those_on_offer(toys):
     data, _ = toys.one_factor_tensors(above, 300)
-    fitter = Quick(data, 1, 0)
+    fitter = SelectionFitter(data, 1, 0)
     direction = find_direction(fitter)
     assert find_start(fitter, plan(direction)) in FIRST_SLOPES
     assert find_start(fitter, plan(direction, ANYWHERE)) == FIRST_SLOPES[0]
@@ -69,7 +60,7 @@ def test_a_start_is_one_of_those_on_offer(toys):
 def test_holes_at_random_are_no_evidence_and_hidden_values_are(toys):
     for law in (at_random, above):
         data, _ = toys.one_factor_tensors(law, 800)
-        fitter = Quick(data, 1, 0)
+        fitter = SelectionFitter(data, 1, 0)
         direction = find_direction(fitter)
         evidence, _ = weigh_evidence(fitter, plan(direction), 2.0, toys.seeded())
         assert evidence.tenable[0] == (law is above)
@@ -85,7 +76,7 @@ def test_evidence_is_reproducible_and_of_selected_columns_only(toys, monkeypatch
     monkeypatch.setattr(Quick, "steps", 10)
     state = torch.get_rng_state()
     first, again = (
-        weigh_evidence(Quick(data, 1, 0), plan(torch.ones(4)), 2.0, toys.seeded())[0]
+        weigh_evidence(SelectionFitter(data, 1, 0), plan(torch.ones(4)), 2.0, toys.seeded())[0]
         for _ in range(2)
     )
     assert torch.equal(torch.get_rng_state(), state)

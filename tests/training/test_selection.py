@@ -40,14 +40,9 @@ def plan(direction=1.0, model="self_masking", selected=FIRST, limit=None, p=4):
 
 
 def fit(fitter, of, n_steps=STEPS, slope=2.0):
-    data = fitter.data
+    data, fitter.n_steps = fitter.data, n_steps
     return fitter.fit(
-        of,
-        data.observed[None],
-        of.selected[None],
-        data.weight[None],
-        torch.tensor([slope]),
-        n_steps,
+        of, data.observed[None], of.selected[None], data.weight[None], torch.tensor([slope])
     )
 
 
