@@ -31,8 +31,9 @@ class SampledDensity(BaseVAE):
         -------
         ndarray of float64, shape (n_samples,)
             Between 1 and 32, the samples that draws, intervals and `score_samples` take for each
-            row, or 128 where holes are modelled; mean over generative members (Kong 1992). Where it is near 1, draws of a row
-            repeat themselves and its score reads low: `inference="adaptive"` helps.
+            row, or 128 where holes are modelled; mean over generative members (Kong 1992). Where
+            it is near 1, draws of a row repeat themselves and its score reads low:
+            `inference="adaptive"` helps.
         """
         self._check_input(X)
         return self._predictor.effective_sample_size(*self._codec.encode(X))

@@ -153,7 +153,7 @@ class SelectionFitter:
         ]
         optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
         data = self.data
-        rows = row_stream(n, BATCH_SIZE, self.generator)
+        rows = row_stream(len(data.features), BATCH_SIZE, self.generator)
         m = len(self.columns.numeric)
         for _ in range(n_steps):
             at = next(rows)
