@@ -15,7 +15,6 @@ from skvae import (
     VAEOutlierDetector,
     VAETransformer,
 )
-from skvae.training import selection
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -97,13 +96,6 @@ ESTIMATORS += [
         missingness_model="high",
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _few_steps(monkeypatch):
-    """Of the models of the mask: `max_iter` does not bound them."""
-    monkeypatch.setattr(selection, "FEWEST_STEPS", 10)
-    monkeypatch.setattr(selection, "MOST_STEPS", 10)
 
 
 MEANS_UNLABELLED = "It calls -1 a class, which here means that a row has no label."

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from skvae import VAEImputer
-from skvae.training import selection
 
 MNAR = {
     "hidden_layer_sizes": (),
@@ -19,14 +18,6 @@ MNAR = {
 KINDS = {"p": "positive"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping features")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_steps():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "FEWEST_STEPS", 15)
-        patch.setattr(selection, "MOST_STEPS", 15)
-        yield
 
 
 def table(n=80):
@@ -89,7 +80,6 @@ def check_everything(X, column_types=None, new=None, **parameters):
     [
         ("selfmasking", "'missingness_model'.*'self_masking'"),
         ("mar", "'missingness_model'"),
-        (None, "'missingness_model'"),
         (["a"], "'missingness_model'.*dict"),
         ({"zz": "high"}, r"missingness_model names columns that are not in X: \['zz'\]; X has: a,"),
         ({0: "high"}, r"not in X: \[0\]; X has: a, p, k"),

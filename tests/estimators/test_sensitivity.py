@@ -10,9 +10,8 @@ from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
 
 from skvae import VAEImputer
-from skvae.training import selection
 
-LINEAR = {"hidden_layer_sizes": (), "n_components": 1, "max_iter": 20, "random_state": 0}
+LINEAR = {"hidden_layer_sizes": (), "n_components": 1, "max_iter": 30, "random_state": 0}
 
 
 def table(n=150):
@@ -52,17 +51,14 @@ def imputer():
 
 @pytest.fixture(scope="module")
 def nonignorable():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "FEWEST_STEPS", 30)
-        patch.setattr(selection, "MOST_STEPS", 30)
-        laws = {"x": "high", "k": "high", "p": "low"}
-        return VAEImputer(
-            **LINEAR,
-            mechanism="mnar",
-            missingness_model=laws,
-            column_types={"p": "positive"},
-            n_estimators=2,
-        ).fit(X)
+    laws = {"x": "high", "k": "high", "p": "low"}
+    return VAEImputer(
+        **LINEAR,
+        mechanism="mnar",
+        missingness_model=laws,
+        column_types={"p": "positive"},
+        n_estimators=2,
+    ).fit(X)
 
 
 @pytest.fixture(scope="module", params=["mar", "mnar"])

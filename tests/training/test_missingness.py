@@ -43,7 +43,7 @@ def test_directions_do_not_follow_values_that_are_seen(toys):
     # Holes go with what other columns predict: with a column's own values they would say that
     # large ones are seen.
     data, _ = toys.one_factor_tensors(above, 600)
-    fitter = SelectionFitter(data, 1, 0)
+    fitter = SelectionFitter(data, 1, 0, max_iter=100)
     assert find_direction(fitter)[0] == 1
     fitter.data.features[:, 0] = torch.where(data.observed[:, 0], 30.0, 0.0)
     assert find_direction(fitter)[0] == 1
@@ -51,7 +51,7 @@ def test_directions_do_not_follow_values_that_are_seen(toys):
 
 def test_a_start_is_one_of_those_on_offer(toys):
     data, _ = toys.one_factor_tensors(above, 300)
-    fitter = SelectionFitter(data, 1, 0)
+    fitter = SelectionFitter(data, 1, 0, max_iter=100)
     direction = find_direction(fitter)
     assert find_start(fitter, plan(direction)) in FIRST_SLOPES
     assert find_start(fitter, plan(direction, ANYWHERE)) == FIRST_SLOPES[0]
@@ -60,7 +60,7 @@ def test_a_start_is_one_of_those_on_offer(toys):
 def test_holes_at_random_are_no_evidence_and_hidden_values_are(toys):
     for law in (at_random, above):
         data, _ = toys.one_factor_tensors(law, 800)
-        fitter = SelectionFitter(data, 1, 0)
+        fitter = SelectionFitter(data, 1, 0, max_iter=100)
         direction = find_direction(fitter)
         evidence, _ = weigh_evidence(fitter, plan(direction), 2.0, toys.seeded())
         assert evidence.tenable[0] == (law is above)
