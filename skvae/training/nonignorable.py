@@ -18,6 +18,10 @@ from skvae.training.missingness import Evidence, find_direction, find_start, wei
 from skvae.training.selection import MaskPlan, SelectionFitter
 
 
+# Components that the model of the mask takes for two thirds of the columns, at most.
+MOST_EXTRA_COMPONENTS = 12
+
+
 @dataclass(frozen=True, eq=False)
 class MaskReport:
     """What was assumed, found and used.
@@ -71,9 +75,7 @@ class NonignorableFitter(EnsembleFitter):
 
     def _sources(self) -> tuple[tuple[Source, ...], Density]:
         sources, density = super()._sources()
-        fitter = SelectionFitter(
-            self.data, self.report.n_components, self.seed, self.settings.max_iter
-        )
+        fitter = SelectionFitter(self.data, self._n_components, self.seed, self.settings.max_iter)
         unknown = self.plan.direction == 0
         direction = torch.where(unknown, find_direction(fitter), self.plan.direction)
         plan = replace(self.plan, direction=direction, limit=self._limits(fitter))
@@ -100,6 +102,18 @@ class NonignorableFitter(EnsembleFitter):
             model, self._units(fitter), fitter.likelihoods.stat_order, self.seed
         )
         return (*sources, source), source
+
+    @property
+    def _n_components(self) -> int:
+        """Of the model of values and holes.
+
+        Observed entries choose the number for what they say of each other. To say where hidden
+        values are takes more, and a linear model with a prior on its loadings bears it.
+        """
+        found, p = self.report.n_components, self.data.observed.shape[1]
+        if not isinstance(self.settings.n_components, str):
+            return found
+        return max(found, min(MOST_EXTRA_COMPONENTS, -(-2 * p // 3)))
 
     def _limits(self, fitter: SelectionFitter) -> Tensor:
         """Limits as features; where none is given, the outermost value seen."""
