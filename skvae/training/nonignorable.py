@@ -17,7 +17,6 @@ from skvae.training.fit import N_REPLICAS, EnsembleFitter, FitSettings, HeldOutP
 from skvae.training.missingness import Evidence, find_direction, find_start, weigh_evidence
 from skvae.training.selection import MaskPlan, SelectionFitter
 
-
 # Components that the model of the mask takes for two thirds of the columns, at most.
 MOST_EXTRA_COMPONENTS = 12
 
