@@ -116,7 +116,7 @@ def find_start(fitter: SelectionFitter, plan: MaskPlan) -> float:
     n = len(slopes)
     selected = plan.selected.expand(n, -1)
     weight = data.weight.expand(n, -1)
-    model = fitter.fit(plan, data.observed[None], selected, weight, slopes, SEARCH_SHARE)
+    model = fitter.fit(plan, data.observed[None], selected, weight, slopes, share=SEARCH_SHARE)
     rows = torch.arange(min(len(data.features), 4000))
     bound = _log_likelihood(model, fitter, rows).mean(1) - model.penalty() / len(data.features)
     return FIRST_SLOPES[int(bound.argmax())]

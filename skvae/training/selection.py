@@ -120,6 +120,7 @@ class SelectionFitter:
         selected: Tensor,
         weight: Tensor,
         slope: Tensor,
+        *,
         share: float = 1.0,
     ) -> SelectionVAE:
         """Train members side by side.

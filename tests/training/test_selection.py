@@ -111,10 +111,10 @@ def test_a_known_limit_stays_where_it_is(toys):
 
 def test_members_of_one_fit_may_believe_different_things(toys):
     data, _ = toys.one_factor_tensors(hiding("above"), 600)
-    fitter = SelectionFitter(data, 1, 0)
+    fitter = SelectionFitter(data, 1, 0, max_iter=150)
     selected = torch.stack([FIRST, NONE])
     model = fitter.fit(
-        plan(), data.observed[None], selected, data.weight.expand(2, -1), torch.ones(2), 150
+        plan(), data.observed[None], selected, data.weight.expand(2, -1), torch.ones(2)
     )
     zero, one = torch.zeros(4), torch.ones(4)
     units = Units(zero.long(), zero, one, -5 * one, 5 * one, one, zero)
@@ -130,7 +130,7 @@ def test_members_of_one_fit_may_believe_different_things(toys):
 def test_rows_without_weight_are_not_learnt_from(toys):
     # Rows of another sign, without weight: loadings keep theirs.
     data, _ = toys.one_factor_tensors(lambda x, g: torch.rand(x.shape, generator=g) < 0.1, 400)
-    fitter = SelectionFitter(data, 1, 0)
+    fitter = SelectionFitter(data, 1, 0, max_iter=80)
     rows = torch.arange(400) < 200
     data.features[rows, 1] *= -1
     model = fitter.fit(
@@ -139,7 +139,6 @@ def test_rows_without_weight_are_not_learnt_from(toys):
         NONE[None],
         (~rows).float()[None],
         torch.ones(1),
-        80,
     )
     loadings = model.weight[0, 0]
     assert loadings[0] * loadings[1] > 0.3
