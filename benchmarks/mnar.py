@@ -105,20 +105,27 @@ def imputer(method: str, seed: int, **settings: Any) -> Any:
     return VAEImputer(random_state=seed, **settings)
 
 
-def run_selfmask(X: Any, hidden: Any, seed: int, method: str) -> dict[str, Any]:
-    """The protocol of not-MIWAE: columns standardised on the complete table."""
-    import numpy as np
-    from _protocol import Scaling, Stopwatch
+def fitted(scaling: Any, seed: int, method: str) -> tuple[dict[str, Any], Any]:
+    """Error and seconds of one fit, and the imputer's report where it has one."""
+    from _protocol import Stopwatch
 
-    scaling = Scaling(X, np.zeros_like(hidden))
-    scaling.hidden = hidden
     Z, model = scaling.with_holes(), imputer(method, seed)
     with warnings.catch_warnings(), Stopwatch() as watch:
         warnings.simplefilter("ignore")
         filled = model.fit_transform(Z)
     result = {"rmse": scaling.rmse(filled)[0], "seconds": watch.seconds}
-    if hasattr(model, "missingness_report_"):
-        report = model.missingness_report_
+    return result, getattr(model, "missingness_report_", None)
+
+
+def run_selfmask(X: Any, hidden: Any, seed: int, method: str) -> dict[str, Any]:
+    """The protocol of not-MIWAE: columns standardised on the complete table."""
+    import numpy as np
+    from _protocol import Scaling
+
+    scaling = Scaling(X, np.zeros_like(hidden))
+    scaling.hidden = hidden
+    result, report = fitted(scaling, seed, method)
+    if report is not None:
         result["used"] = int(report["used"].sum())
         result["right"] = int((report["direction"] == "high").sum())
         result["columns_with_holes"] = int(hidden.any(axis=0).sum())
@@ -127,16 +134,10 @@ def run_selfmask(X: Any, hidden: Any, seed: int, method: str) -> dict[str, Any]:
 
 def run_ignorable(X: Any, hidden: Any, seed: int, method: str) -> dict[str, Any]:
     """Holes at random: what asking for more costs, and what the report claims."""
-    from _protocol import Scaling, Stopwatch
+    from _protocol import Scaling
 
-    scaling = Scaling(X, hidden)
-    Z, model = scaling.with_holes(), imputer(method, seed)
-    with warnings.catch_warnings(), Stopwatch() as watch:
-        warnings.simplefilter("ignore")
-        filled = model.fit_transform(Z)
-    result = {"rmse": scaling.rmse(filled)[0], "seconds": watch.seconds}
-    if hasattr(model, "missingness_report_"):
-        report = model.missingness_report_
+    result, report = fitted(Scaling(X, hidden), seed, method)
+    if report is not None:
         result["used"] = int(report["used"].sum())
         result["claimed"] = int(report["verdict"].str.contains("better than the other").sum())
         result["columns_with_holes"] = len(report)
@@ -236,7 +237,9 @@ def report_censored(records: list[dict[str, Any]]) -> None:
         (record["data"], record["method"]): {c["column"]: c["distance"] for c in record["columns"]}
         for record in records
     }
-    print("\nDistance by column\n" + pd.DataFrame(by_column).round(3).to_string())
+    table = pd.DataFrame(by_column)
+    table.loc["median"] = table.median()
+    print("\nDistance by column\n" + table.round(3).to_string())
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:

@@ -154,14 +154,25 @@ class GenerativeSource:
         """
         for part in table.chunks(self.chunk_size):
             sample = self.sample(part)
-            batch = len(part.features)
-            member = torch.randint(self.model.n_members, (batch, n_draws), generator=generator)
-            rows = torch.arange(batch)[:, None].expand(-1, n_draws)
-            chosen = sample.weights[member, rows]  # (batch, n_draws, n_samples)
-            pick = torch.multinomial(chosen.flatten(0, 1), 1, generator=generator)
-            driven = sample.driven[member, rows, pick.view(batch, n_draws)]
-            free = self.model.free_parameters[:, 0, 0][member]
+            at = resample(sample.weights, n_draws, generator)
+            driven = sample.driven[at]
+            free = self.model.free_parameters[:, 0, 0][at[0]]
             yield self.model.likelihoods.sample(driven, free, generator).transpose(0, 1)
+
+
+def resample(
+    weights: Tensor, n_draws: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Members, rows and samples of draws, all (batch, n_draws).
+
+    A member with equal chances, then a sample by its weight; weights (n_members, batch, n_samples).
+    """
+    n_members, batch = weights.shape[:2]
+    member = torch.randint(n_members, (batch, n_draws), generator=generator)
+    rows = torch.arange(batch)[:, None].expand(-1, n_draws)
+    chosen = weights[member, rows]  # (batch, n_draws, n_samples)
+    pick = torch.multinomial(chosen.flatten(0, 1), 1, generator=generator)
+    return member, rows, pick.view(batch, n_draws)
 
 
 @dataclass(frozen=True, eq=False)

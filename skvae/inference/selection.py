@@ -11,7 +11,7 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from skvae.inference.ensemble import DECODED_AT_ONCE, Table
+from skvae.inference.ensemble import DECODED_AT_ONCE, Table, resample
 from skvae.inference.importance import noise_block
 from skvae.models.selection import Evaluation, Rows, SelectionVAE
 
@@ -84,15 +84,21 @@ class SelectionSource:
         width = 1 + len(self.units.link) // 32
         return max(16, DECODED_AT_ONCE // (self.model.n_members * N_SAMPLES * width))
 
-    def _parts(self, table: Table) -> Iterator[tuple[Table, Evaluation, Tensor, Tensor]]:
-        """Chunks with weights (E, b, s) and numbers (E, b, s, m), as features."""
-        noise, number_noise, uniform = shared_noise(
-            N_SAMPLES, self.model.n_components, len(self.units.link), self.seed
-        )
+    def _noise(self) -> tuple[Tensor, Tensor, Tensor]:
+        return shared_noise(N_SAMPLES, self.model.n_components, len(self.units.link), self.seed)
+
+    def _evaluations(self, table: Table) -> Iterator[tuple[Table, Evaluation]]:
+        """Chunk by chunk, under the noise that all rows share."""
+        noise, number_noise, _ = self._noise()
         for part in table.chunks(self.chunk_size):
-            found = self.model.evaluate(rows_of(part), noise, number_noise)
+            yield part, self.model.evaluate(rows_of(part), noise, number_noise)
+
+    def _parts(self, table: Table) -> Iterator[tuple[Evaluation, Tensor, Tensor]]:
+        """Evaluations with weights (E, b, s) and numbers (E, b, s, m), as features."""
+        _, number_noise, uniform = self._noise()
+        for _, found in self._evaluations(table):
             y = self.model.mask_model.draw(found.values, uniform, number_noise)
-            yield part, found, found.log_weights.softmax(-1), self.model.untransform(y)
+            yield found, found.log_weights.softmax(-1), self.model.untransform(y)
 
     def _levels(self, found: Evaluation) -> Tensor:
         """Probabilities of levels given z and the mask, (E, b, s, n_levels)."""
@@ -113,7 +119,7 @@ class SelectionSource:
     def statistics(self, table: Table) -> Tensor:
         """Expected statistics in regression units, column order, (n_members, n, n_statistics)."""
         out, columns, likelihoods = [], self.model.columns, self.model.likelihoods
-        for _, found, weights, numbers in self._parts(table):
+        for found, weights, numbers in self._parts(table):
             each = torch.zeros(*numbers.shape[:3], likelihoods.n_statistics)
             places = self._number_statistics
             regression = self.units.slope * self.units.targets(numbers) + self.units.intercept
@@ -131,7 +137,7 @@ class SelectionSource:
         """Mean and variance of numeric columns in regression units, both (n_members, n, p)."""
         means, variances = [], []
         numeric, p = self.model.columns.numeric, self.model.columns.n_columns
-        for _, _, weights, numbers in self._parts(table):
+        for _, weights, numbers in self._parts(table):
             x = self.units.slope * self.units.targets(numbers) + self.units.intercept
             mean = (weights.unsqueeze(-2) @ x).squeeze(-2)
             away = (x - mean.unsqueeze(-2)).square()
@@ -144,7 +150,7 @@ class SelectionSource:
     def quantiles(self, table: Table, levels: Sequence[float]) -> Tensor:
         """Of numeric columns, members pooled, as targets, (n_levels, n, m)."""
         out = []
-        for _, _, weights, numbers in self._parts(table):
+        for _, weights, numbers in self._parts(table):
             x = self.units.targets(numbers).transpose(0, 1).flatten(1, 2)  # (b, E s, m)
             order = x.argsort(1)
             w = weights.transpose(0, 1).flatten(1)[..., None].expand(x.shape).gather(1, order)
@@ -160,7 +166,7 @@ class SelectionSource:
         """Log-density of observed targets and mask, members mixed, float64 (n,)."""
         out, numeric = [], self.model.columns.numeric
         features = self.model.numeric_features
-        for part, found, _, _ in self._parts(table):
+        for part, found in self._evaluations(table):
             wide = found.log_weights.double()
             each = torch.logsumexp(wide, -1) - math.log(wide.shape[-1])
             change = self.units.log_derivative(part.features[:, features])
@@ -170,8 +176,8 @@ class SelectionSource:
 
     def effective_sample_size(self, table: Table) -> Tensor:
         """``1 / sum(weights**2)`` of `N_SAMPLES`, mean over members, shape (n,)."""
-        parts = [1 / weights.square().sum(-1) for _, _, weights, _ in self._parts(table)]
-        return torch.cat(parts, 1).mean(0)
+        parts = [found.log_weights.softmax(-1) for _, found in self._evaluations(table)]
+        return (1 / torch.cat(parts, 1).square().sum(-1)).mean(0)
 
     def draw(self, table: Table, n_draws: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Draws of all targets given what is observed and that the rest is missing.
@@ -182,23 +188,18 @@ class SelectionSource:
         model, columns = self.model, self.model.columns
         m = len(columns.numeric)
         for part in table.chunks(self.chunk_size):
-            batch = len(part.features)
-            shape = (model.n_members, batch, N_SAMPLES)
+            shape = (model.n_members, len(part.features), N_SAMPLES)
             noise = torch.randn(*shape, model.n_components, generator=generator)
             number_noise = torch.randn(*shape, m, generator=generator)
             uniform = torch.rand(2, *shape, m, generator=generator)
             found = model.evaluate(rows_of(part), noise, number_noise)
             y = model.mask_model.draw(found.values, uniform, number_noise)
             targets = self.units.targets(model.untransform(y))
-            member = torch.randint(model.n_members, (batch, n_draws), generator=generator)
-            rows = torch.arange(batch)[:, None].expand(-1, n_draws)
-            chosen = found.log_weights.softmax(-1)[member, rows]
-            pick = torch.multinomial(chosen.flatten(0, 1), 1, generator=generator)
-            at = (member, rows, pick.view(batch, n_draws))
-            out = torch.zeros(batch, n_draws, columns.n_columns)
+            at = resample(found.log_weights.softmax(-1), n_draws, generator)
+            out = torch.zeros(*at[0].shape, columns.n_columns)
             out = out.index_copy(-1, columns.numeric, targets[at])
-            levels = self._levels(found)[at] if len(columns.level_columns) else None
-            if levels is not None:
+            if len(columns.level_columns):
+                levels = self._levels(found)[at]
                 out = _with_levels(out, levels, columns.level_columns, generator)
             yield out.transpose(0, 1)
 

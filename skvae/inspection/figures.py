@@ -87,6 +87,13 @@ def plain(label: Any) -> str:
     return str(label).replace("$", r"\$")
 
 
+def name_across(ax: Axes, ticks: np.ndarray, names: list[str], most_letters: int) -> None:
+    """Name positions along the x axis, slanted where names would run into each other."""
+    slanted = sum(map(len, names)) > most_letters
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if slanted else {}
+    ax.set_xticks(ticks, names, **slant)
+
+
 def some_ticks(n: int) -> np.ndarray:
     """Positions among n that can be named without names running into each other."""
     return np.arange(0, n, max(1, -(-n // MOST_TICKS)))

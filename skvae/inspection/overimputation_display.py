@@ -11,6 +11,7 @@ import pandas as pd
 from skvae.inspection.figures import (
     MOST_PANELS,
     import_matplotlib,
+    name_across,
     panels_for,
     plain,
     some_ticks,
@@ -159,9 +160,7 @@ def _draw_confusion(panel: Axes, counts: pd.DataFrame) -> None:
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     ticks = some_ticks(len(counts))
     names = [plain(counts.index[k]) for k in ticks]
-    slanted = sum(map(len, names)) > MOST_LETTERS
-    slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if slanted else {}
-    panel.set_xticks(ticks, names, **slant)
+    name_across(panel, ticks, names, MOST_LETTERS)
     panel.set_yticks(ticks, names)
     panel.set(xlabel="imputed", ylabel="true")
     if len(counts) > MOST_NUMBERS:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skvae.inspection.figures import MOST_TICKS, axes_for, import_matplotlib, plain, some_ticks
+from skvae.inspection.figures import (
+    MOST_TICKS,
+    axes_for,
+    import_matplotlib,
+    name_across,
+    plain,
+    some_ticks,
+)
 from skvae.inspection.fitted import check_integer
 from skvae.tabular.holes import find_holes
 from skvae.tabular.table import as_table
@@ -180,9 +187,7 @@ class MissingnessPatternDisplay:
         """Names below, shares of holes above."""
         ticks = some_ticks(len(self.shares_))
         names = [plain(self.shares_.index[k]) for k in ticks]
-        slanted = sum(map(len, names)) > MOST_LETTERS
-        slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if slanted else {}
-        self.ax_.set_xticks(ticks, names, **slant)
+        name_across(self.ax_, ticks, names, MOST_LETTERS)
         above = self.ax_.secondary_xaxis("top")
         shares = self.shares_.to_numpy()[ticks]
         turned: dict[str, Any] = {"rotation": 90} if len(ticks) > 12 else {}

@@ -5,6 +5,7 @@ Columns without a model are ignorable: what they lack says nothing (Rubin 1976).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -141,7 +142,7 @@ class Columns:
         )
 
 
-class MaskModel(nn.Module):
+class MaskModel(nn.Module, ABC):
     """``p(mask | x, z)`` of the columns that have a model.
 
     Parameters
@@ -158,13 +159,13 @@ class MaskModel(nn.Module):
         self.columns = columns
         self.register_buffer("selected", selected)
 
+    @abstractmethod
     def log_prob(self, values: Values) -> Tensor:
         """Log-mass of every entry's mask at every sample, (n_members, batch, n_samples, p)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def penalty(self) -> Tensor:
         """Negative log-prior, shape (n_members,)."""
-        return torch.zeros(len(self.selected))
 
     def level_logits(self) -> Tensor | None:
         """Log-odds of being hidden by level, (n_members, n_levels); None where it is not known."""
@@ -180,11 +181,6 @@ class MaskModel(nn.Module):
         noise : Tensor of shape (n_samples, m)
         """
         return values.completed
-
-    def _of_logits(self, logits: Tensor, values: Values) -> Tensor:
-        """Log-mass of the mask by log-odds of being hidden (..., p)."""
-        log_mass = logsigmoid(torch.where(values.missing, logits, -logits))
-        return log_mass.where(self.selected[:, None, None], 0.0)
 
 
 class SelfMasking(MaskModel):
@@ -304,7 +300,23 @@ class SelfMasking(MaskModel):
         return tilted.where(self.selected[:, None, None, numeric], values.completed)
 
 
-class ConnectedMasking(MaskModel):
+class NetworkMasking(MaskModel):
+    """Log-odds of every column's holes by a network, or a linear law, of what all columns share."""
+
+    law: MemberMLP
+
+    def penalty(self) -> Tensor:
+        return torch.stack(
+            [0.5 * weight.square().sum((-2, -1)) for weight in self.law.weights]
+        ).sum(0)
+
+    def _of_logits(self, logits: Tensor, values: Values) -> Tensor:
+        """Log-mass of the mask by log-odds of being hidden (..., p)."""
+        log_mass = logsigmoid(torch.where(values.missing, logits, -logits))
+        return log_mass.where(self.selected[:, None, None], 0.0)
+
+
+class ConnectedMasking(NetworkMasking):
     """Every value may have a say in every column's hole: logistic, or a network.
 
     Hidden numbers are drawn, hidden levels stand as their probabilities (Ipsen et al. 2021).
@@ -339,11 +351,8 @@ class ConnectedMasking(MaskModel):
         logits = self.law(row.flatten(1, 2)).unflatten(1, row.shape[1:3])
         return self._of_logits(logits, values)
 
-    def penalty(self) -> Tensor:
-        return 0.5 * sum(weight.square().sum((-2, -1)) for weight in self.law.weights)
 
-
-class LatentMasking(MaskModel):
+class LatentMasking(NetworkMasking):
     """Holes have the causes that values have: log-odds are a network of ``z``.
 
     As in Collier et al. (2020).
@@ -366,6 +375,3 @@ class LatentMasking(MaskModel):
     def log_prob(self, values: Values) -> Tensor:
         logits = self.law(values.z.flatten(1, 2)).unflatten(1, values.z.shape[1:3])
         return self._of_logits(logits, values)
-
-    def penalty(self) -> Tensor:
-        return 0.5 * sum(weight.square().sum((-2, -1)) for weight in self.law.weights)

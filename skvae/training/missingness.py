@@ -89,7 +89,6 @@ def find_direction(fitter: SelectionFitter) -> Tensor:
     values hide themselves, holes go with the values, and so with their predictions. 1 or -1.
     """
     data, linear = fitter.data, fitter.linear
-    first = torch.searchsorted(data.feature_columns, torch.arange(data.observed.shape[1]))
     seen = data.observed.index_select(1, data.feature_columns)
     posterior = linear.posterior(data.features, seen)
     covariance = posterior.covariance.expand(len(seen), -1, -1)
@@ -100,7 +99,7 @@ def find_direction(fitter: SelectionFitter) -> Tensor:
     precision = (1 / variance - 1 / noise).clamp(min=1e-6)
     own = (data.features - linear.mean) / noise
     without = (mean / variance - own) / precision
-    predicted = torch.where(seen, without, mean)[:, first]
+    predicted = torch.where(seen, without, mean)[:, fitter.first]
     hole = (~data.observed).float()
     weight = data.weight[:, None] / data.weight.sum()
     away = predicted - (predicted * weight).sum(0)

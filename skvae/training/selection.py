@@ -102,14 +102,13 @@ class SelectionFitter:
             sample_weight=weight,
             max_iter=100,
         ).single()
+        # The first feature of every column.
+        self.first = torch.searchsorted(data.feature_columns, torch.arange(data.observed.shape[1]))
         self.low, self.high = self._ends()
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest observed feature of every column with a single one, (p,)."""
-        first = torch.searchsorted(
-            self.data.feature_columns, torch.arange(self.data.observed.shape[1])
-        )
-        x = self.data.features[:, first]
+        x = self.data.features[:, self.first]
         low = x.where(self.data.observed, math.inf).amin(0)
         return low, x.where(self.data.observed, -math.inf).amax(0)
 
@@ -176,10 +175,10 @@ class SelectionFitter:
     def _model(self, plan: MaskPlan, selected: Tensor, slope: Tensor) -> SelectionVAE:
         data = self.data
         spread = (self.linear.loadings.square().sum(1) + self.linear.noise_variance).sqrt()
-        first = torch.searchsorted(data.feature_columns, torch.arange(selected.shape[1]))
+        first = self.first
         spread = spread[first]
         share = (~data.observed).float().mean(0)
-        linears = [self._moved(plan, chosen, spread, share, first) for chosen in selected]
+        linears = [self._moved(plan, chosen, spread, share) for chosen in selected]
         free = self.likelihoods.init_free(data.targets, data.observed)
         starts = [decoder_start(one, self.likelihoods, data.specs, free) for one in linears]
         numeric = self.columns.numeric
@@ -200,12 +199,10 @@ class SelectionFitter:
             piles=piles,
         )
 
-    def _moved(
-        self, plan: MaskPlan, selected: Tensor, spread: Tensor, share: Tensor, first: Tensor
-    ) -> LinearVAE:
+    def _moved(self, plan: MaskPlan, selected: Tensor, spread: Tensor, share: Tensor) -> LinearVAE:
         """The linear start, its means moved towards where hidden values are."""
         move = torch.where(selected, plan.direction * spread * share, 0.0)
-        mean = self.linear.mean.index_add(0, first, move)
+        mean = self.linear.mean.index_add(0, self.first, move)
         return replace(self.linear, mean=mean)
 
     def _mask_model(
