@@ -59,6 +59,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     noise : {"diagonal", "isotropic"}, default="diagonal"
         Noise of the linear start: one variance per column (factor analysis) or one for all
         standardised columns (probabilistic PCA).
+    rotation : {"auto", "principal", "varimax", "random"}, default="auto"
+        Axes of the linear start, which fits the table equally well under all. "principal" has
+        independent posteriors, most informative first: those of the linear VAE by default.
+        "varimax" lets columns hang on few latents [9]_. "random" shows how far a fit depends on
+        where it starts.
     condition_on : list or None, default=None
         Columns of `X` (names, or positions of an array) that are given rather than modelled:
         everything is then about the other columns given these [5]_. They must have no holes.
@@ -147,6 +152,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     .. [7] Strauss and Oliva (2022), Posterior Matching for Arbitrary Conditioning.
     .. [8] Agarwal, Hope, Younis and Sudderth (2023), A Decoder Suffices for Query-Adaptive
        Variational Inference.
+    .. [9] Kaiser (1958), The varimax criterion for analytic rotation in factor analysis.
 
     Examples
     --------
@@ -173,6 +179,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="both")],
         "noise": [StrOptions({"diagonal", "isotropic"})],
+        "rotation": [StrOptions({"auto", "principal", "varimax", "random"})],
         "condition_on": ["array-like", None],
         "conditioning": [StrOptions({"decoder", "prior", "both"})],
         "hierarchy": [StrOptions({"markov", "skip"})],
@@ -195,6 +202,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         free_bits: float = 0.0,
         kl_warmup: float = 0.0,
         noise: str = "diagonal",
+        rotation: str = "auto",
         condition_on: Sequence[Any] | None = None,
         conditioning: str = "decoder",
         hierarchy: str = "markov",
@@ -225,6 +233,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.free_bits = free_bits
         self.kl_warmup = kl_warmup
         self.noise = noise
+        self.rotation = rotation
         self.condition_on = condition_on
         self.conditioning = conditioning
         self.hierarchy = hierarchy
@@ -369,6 +378,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             free_bits=float(self.free_bits),
             kl_warmup=float(self.kl_warmup),
             isotropic=self.noise == "isotropic",
+            rotation=self.rotation,
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,
             layer_inference=self.layer_inference,

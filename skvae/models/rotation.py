@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skvae.models.blocks import BlockLinearVAE
+from skvae.models.linear import LinearVAE
 
 MAX_ROUNDS, TOL = 200, 1e-5
 
@@ -30,6 +31,38 @@ def varimax(loadings: Tensor) -> Tensor:
             break
         before = total
     return rotation
+
+
+def principal_axes(loadings: Tensor, noise_variance: Tensor) -> Tensor:
+    """Orthogonal (k, k) that makes ``loadings' diag(1 / noise) loadings`` diagonal, descending.
+
+    The canonical form of factor analysis (Lawley and Maxwell 1962); of probabilistic PCA it is the
+    scaled principal components (Tipping and Bishop 1999). The posterior of complete rows then
+    factorises, so that these are also the latents at which an encoder with a diagonal covariance
+    ends (Lucas et al. 2019).
+    """
+    weighted = loadings.mT @ (loadings / noise_variance.unsqueeze(-1))
+    vectors = torch.linalg.eigh(weighted).eigenvectors.flip(-1)
+    # Of both signs, the one under which the loadings add up to more than 0.
+    return vectors * torch.where((loadings @ vectors).sum(0) < 0, -1.0, 1.0).to(vectors)
+
+
+def random_rotation(k: int, generator: torch.Generator) -> Tensor:
+    """Orthogonal (k, k), uniform (Stewart 1980)."""
+    q, r = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))
+    return q * r.diagonal().sign()
+
+
+def turned(linear: LinearVAE, how: str, generator: torch.Generator) -> LinearVAE:
+    """The same model with its latents turned: "principal", "varimax" or "random"."""
+    loadings = linear.loadings
+    if how == "principal":
+        turn = principal_axes(loadings, linear.noise_variance)
+    elif how == "varimax":
+        turn = varimax(loadings)
+    else:
+        turn = random_rotation(linear.n_components, generator).to(loadings)
+    return replace(linear, loadings=loadings @ turn)
 
 
 def rotated(blocks: BlockLinearVAE, n_shared: int) -> BlockLinearVAE:

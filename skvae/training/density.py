@@ -24,6 +24,7 @@ from skvae.models.priors import (
     StandardNormal,
     VampPrior,
 )
+from skvae.models.rotation import turned
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, fit_edges
@@ -66,6 +67,7 @@ class DensitySettings:
     free_bits: float = 0.0
     kl_warmup: float = 0.0
     isotropic: bool = False
+    rotation: str = "auto"
     conditioning: str = "decoder"
     hierarchy: str = "markov"
     layer_inference: str = "top_down"
@@ -258,6 +260,11 @@ class DensityFitter:
             ridge=1e-6 if alone else 1e-3,
         )
         self.report.n_linear_iter = linear.n_iter
+        rotation = settings.rotation
+        if rotation == "auto" and alone:
+            rotation = "principal"
+        if rotation != "auto":
+            linear = turned(linear, rotation, self.generator)
         return linear.single()
 
     def _inputs(self, rows: Tensor) -> EncoderInputs:

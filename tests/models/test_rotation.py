@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from skvae.models.blocks import fit_block_linear_vae
-from skvae.models.rotation import rotated, varimax
+from skvae.models.linear import LinearVAE, fit_linear_vae
+from skvae.models.rotation import random_rotation, rotated, turned, varimax
 
 
 def normal(*shape, seed=0):
@@ -55,3 +56,45 @@ def test_densities_and_predictions_stay(n_private):
     )
     private = turned.point.loadings[:, 3:]
     assert torch.equal(private, model.point.loadings[:, 3:])
+
+
+def test_principal_axes_have_independent_posteriors_most_informative_first():
+    x = normal(300, 3) @ normal(3, 8, seed=1) + 0.4 * normal(300, 8, seed=2)
+    observed = torch.ones(300, 8, dtype=torch.bool)
+    model = turned(fit_linear_vae(x, observed, 3), "principal", torch.Generator())
+    precision = model.posterior(x, observed).precision[0]
+    assert torch.allclose(precision, torch.diag(precision.diagonal()), atol=1e-8)
+    assert (precision.diagonal().diff() < 0).all()
+    assert (model.loadings.sum(0) > 0).all()
+
+
+def test_of_probabilistic_pca_they_are_the_scaled_principal_components():
+    """Tipping and Bishop (1999): ``W = U (L - s I)^(1/2)``, s the mean of the other eigenvalues."""
+    x = normal(400, 6) @ normal(6, 6, seed=4)
+    observed = torch.ones(400, 6, dtype=torch.bool)
+    fitted = fit_linear_vae(x, observed, 2, isotropic=True, tol=1e-12, max_iter=5000, ridge=0.0)
+    loadings = turned(fitted, "principal", torch.Generator()).loadings
+    values, vectors = torch.linalg.eigh(torch.cov(x.mT, correction=0))
+    noise = values[:-2].mean()
+    expected = vectors[:, -2:].flip(-1) * (values[-2:].flip(-1) - noise).sqrt()
+    signs = (loadings * expected).sum(0).sign()
+    assert torch.allclose(loadings, signs * expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["principal", "varimax", "random"])
+def test_the_model_is_the_same_however_it_is_turned(how):
+    model = LinearVAE(normal(7, 3), normal(7, seed=1), normal(7, seed=2).square() + 0.1)
+    other = turned(model, how, torch.Generator().manual_seed(5))
+    assert not torch.allclose(other.loadings, model.loadings, atol=0.05)
+    x = normal(20, 7, seed=3)
+    observed = normal(20, 7, seed=4) > -0.5
+    assert torch.allclose(model.log_prob(x, observed), other.log_prob(x, observed), atol=1e-10)
+
+
+def test_random_rotations_are_orthogonal_and_favour_no_direction():
+    generator = torch.Generator().manual_seed(0)
+    each = torch.stack([random_rotation(3, generator) for _ in range(4000)])
+    identity = torch.eye(3, dtype=each.dtype)
+    assert torch.allclose(each @ each.mT, identity.expand(4000, 3, 3), atol=1e-10)
+    assert each.mean(0).abs().max() < 0.05
+    assert torch.allclose(each.square().mean(0), torch.full((3, 3), 1 / 3).to(each), atol=0.02)
