@@ -27,12 +27,15 @@ class LinearVAE:
     noise_variance : Tensor of shape (d,)
     n_iter : int, default=0
         Rounds of expectation maximisation that led here.
+    prior_precision : Tensor of shape (k, k), optional
+        Of ``z``, where it is not standard normal.
     """
 
     loadings: Tensor
     mean: Tensor
     noise_variance: Tensor
     n_iter: int = 0
+    prior_precision: Tensor | None = None
 
     @property
     def n_components(self) -> int:
@@ -46,11 +49,22 @@ class LinearVAE:
             loadings=self.loadings.float(),
             mean=self.mean.float(),
             noise_variance=self.noise_variance.float(),
+            prior_precision=None if self.prior_precision is None else self.prior_precision.float(),
         )
+
+    def along(self, axes: Tensor) -> LinearVAE:
+        """The same model with latents ``axes @ z``, axes (k, k) invertible."""
+        inverse = torch.linalg.inv(axes.to(self.loadings))
+        precision = inverse.mT @ inverse
+        if self.prior_precision is not None:
+            precision = inverse.mT @ self.prior_precision @ inverse
+        return replace(self, loadings=self.loadings @ inverse, prior_precision=precision)
 
     def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """Exact ``p(z | x_o)`` for x (n, d) and bool observed (n, d)."""
-        return gaussian_experts(self.loadings, self.noise_variance, x - self.mean, observed)
+        return gaussian_experts(
+            self.loadings, self.noise_variance, x - self.mean, observed, self.prior_precision
+        )
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """``E[loadings z + mean | x_o]``, shape (n, d)."""
@@ -68,7 +82,10 @@ def _log_prob(model: LinearVAE, x: Tensor, observed: Tensor, posterior: NaturalG
     quadratic = (centred.square() / model.noise_variance).sum(-1)
     quadratic = quadratic - (posterior.shift * posterior.mean).sum(-1)
     constant = torch.where(observed, model.noise_variance.log() + LOG_TWO_PI, 0.0).sum(-1)
-    return -0.5 * (quadratic + constant + posterior.log_det_precision)
+    log_det = posterior.log_det_precision
+    if model.prior_precision is not None:
+        log_det = log_det - torch.logdet(model.prior_precision)
+    return -0.5 * (quadratic + constant + log_det)
 
 
 def fit_linear_vae(

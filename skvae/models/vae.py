@@ -71,6 +71,7 @@ class VAE(nn.Module):
     frozen: Tensor
     floor: Tensor
     context_loadings: Tensor | None
+    prior_precision: Tensor | None
     known_holes: Tensor | None
 
     def __init__(
@@ -97,6 +98,7 @@ class VAE(nn.Module):
         self.context = context or Context(0)
         self.register_buffer("context_loadings", self.context.loadings)
         self.register_buffer("known_holes", None)
+        self.register_buffer("prior_precision", linears[0].prior_precision)
         self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
@@ -238,7 +240,11 @@ class VAE(nn.Module):
         if context is not None and self.context_loadings is not None:
             centred = centred - context @ self.context_loadings
         return gaussian_experts(
-            self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
+            self.loadings,
+            self.noise_variance,
+            centred,
+            observed.expand(centred.shape),
+            self.prior_precision,
         )
 
     def _encode(

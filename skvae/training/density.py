@@ -24,14 +24,24 @@ from skvae.models.priors import (
     StandardNormal,
     VampPrior,
 )
-from skvae.models.rotation import turned
+from skvae.models.rotation import random_rotation, turned
+from skvae.models.sources import Sources
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, fit_edges
+from skvae.nn.mlp import MemberMLP
+from skvae.training.contrast import (
+    N_STARTS,
+    contrastive_start,
+    follow,
+    linear_decoder,
+    sources_of,
+    told_apart,
+)
 from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import History, LoopSettings, train
-from skvae.training.objectives import ImportanceWeightedBound
+from skvae.training.objectives import ImportanceWeightedBound, Objective
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
 
@@ -138,6 +148,8 @@ class DensityFitter:
         held_out, rows = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         model = self._model(rows)
         if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
+            if self._is_told(model):
+                model = self._told_apart(model, rows, held_out)
             self._train(model, rows, held_out)
         model.eval().requires_grad_(False)
         return model, self.report
@@ -161,7 +173,7 @@ class DensityFitter:
         """The model before training, on all rows; the decoder sees `n_decoded` of the context."""
         return self._model(torch.arange(len(self.data.features)), n_decoded)
 
-    def _model(self, rows: Tensor, n_decoded: int | None = None) -> VAE:
+    def _model(self, rows: Tensor, n_decoded: int | None = None, turn: Tensor | None = None) -> VAE:
         data, settings = self.data, self.settings
         effect = self._context_effect(rows)
         linear = self._linear(rows, effect)
@@ -172,6 +184,9 @@ class DensityFitter:
             told = replace(linear, loadings=torch.cat([linear.loadings, seen], dim=1))
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
+        sources = self._sources(linear, rows, turn)
+        if sources is not None:
+            linear, start = linear.along(sources.axes).single(), start.along(sources.axes)
         width = 0 if data.context is None else data.context.shape[1]
         by_prior = width if settings.conditioning in ("prior", "both") else 0
         loadings = None if effect is None else effect[None]
@@ -204,6 +219,8 @@ class DensityFitter:
             decoder=decoder,
         )
         model.prior = self._prior(model, rows, by_prior)
+        if sources is not None and isinstance(model.prior, ConditionalNormal):
+            model.prior.start_at(sources.mean, sources.log_scale)
         if settings.cautious:
             seen = data.observed[rows].index_select(1, data.feature_columns)
             model.known_holes = ~seen.all(0)
@@ -267,6 +284,41 @@ class DensityFitter:
             linear = turned(linear, rotation, self.generator)
         return linear.single()
 
+    @property
+    def _finds_sources(self) -> bool:
+        """Whether latents are independent given the context, which only the prior sees."""
+        settings = self.settings
+        given = self.data.context is not None and settings.conditioning == "prior"
+        return given and not settings.layers
+
+    def _is_told(self, model: VAE) -> bool:
+        """Whether it is trained to tell contexts apart, which users' encoders are not."""
+        return self._finds_sources and isinstance(model.encoder, MemberMLP)
+
+    def _sources(self, linear: LinearVAE, rows: Tensor, turn: Tensor | None) -> Sources | None:
+        """Their axes and moments, or those of axes that are turned otherwise."""
+        if not self._finds_sources:
+            return None
+        some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
+        return sources_of(linear, self.data.table(some), turn)
+
+    def _told_apart(self, model: VAE, rows: Tensor, held_out: Tensor) -> VAE:
+        """The model once its encoder tells contexts apart and its decoder follows."""
+        data, loop = self.data, self.settings.loop
+        table = data.table(rows)
+
+        def turned_start() -> VAE:
+            turn = random_rotation(model.n_components, self.generator)
+            return self._model(rows, turn=turn)
+
+        starts = [lambda: model, *[turned_start] * (N_STARTS - 1)]
+        judged = data.table(held_out) if len(held_out) else table
+        model = contrastive_start(starts, table, judged, loop, self.generator)
+        free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
+        start = decoder_start(linear_decoder(model, table), self.likelihoods, data.specs, free)
+        follow(model, start, table, loop, self.generator)
+        return model
+
     def _inputs(self, rows: Tensor) -> EncoderInputs:
         data = self.data
         seen = data.observed[rows].index_select(1, data.feature_columns)
@@ -276,7 +328,11 @@ class DensityFitter:
         settings, data = self.settings, self.data
         if n_context:
             return ConditionalNormal(
-                n_context, model.n_components, settings.hidden_layer_sizes, self.generator
+                n_context,
+                model.n_components,
+                settings.hidden_layer_sizes,
+                self.generator,
+                factorial=settings.conditioning == "prior",
             )
         if settings.prior == "normal":
             return StandardNormal()
@@ -296,10 +352,13 @@ class DensityFitter:
     def _train(self, model: VAE, rows: Tensor, held_out: Tensor) -> None:
         data, settings = self.data, self.settings
         table = data.table(rows)
+        loop = settings.loop
         bound = ImportanceWeightedBound(
             settings.n_importance_samples, settings.beta, settings.free_bits
         )
-        objective = WarmUp(bound, math.ceil(settings.kl_warmup * settings.max_iter))
+        objective: Objective = WarmUp(bound, math.ceil(settings.kl_warmup * settings.max_iter))
+        if self._is_told(model):
+            objective, loop = told_apart(objective, table, loop)
         validate: Callable[[VAE], Tensor] | None = None
         if len(held_out):
             part = Table(
@@ -311,9 +370,7 @@ class DensityFitter:
             )
             noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
             validate = HeldOutBound(part, data.weight[held_out], noise, settings.beta)
-        self.report.history = train(
-            model, table, objective, validate, settings.loop, self.generator
-        )
+        self.report.history = train(model, table, objective, validate, loop, self.generator)
 
 
 @dataclass
