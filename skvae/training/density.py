@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from skvae.distributions.columns import ColumnLikelihoods
 from skvae.inference.ensemble import Table
 from skvae.inference.importance import importance_sample, noise_block
 from skvae.inference.proposals import Proposal
+from skvae.models.complete import solve_linear_vae
 from skvae.models.context import Context
 from skvae.models.hierarchical import HierarchicalVAE
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
@@ -28,10 +30,10 @@ from skvae.models.rotation import turned
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, fit_edges
-from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
+from skvae.training.data import Tensors, hold_out
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import History, LoopSettings, train
-from skvae.training.objectives import ImportanceWeightedBound
+from skvae.training.objectives import ImportanceWeightedBound, WarmUp
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
 
@@ -43,6 +45,9 @@ COMPONENT_FRACTION = 0.05
 START_TOL = 1e-4
 # Precision per row of a normal prior on the linear effect of a context.
 CONTEXT_RIDGE = 1e-2
+# Rows or columns, whichever are fewer, up to which noise of its own for every column is found by
+# eigenvalues; beyond, rounds of expectation maximisation are faster.
+MOST_DIRECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class DensitySettings:
     free_bits: float = 0.0
     kl_warmup: float = 0.0
     isotropic: bool = False
+    # Known, of all features; None to learn it.
+    noise_variance: float | None = None
     rotation: str = "auto"
     conditioning: str = "decoder"
     hierarchy: str = "markov"
@@ -165,11 +172,11 @@ class DensityFitter:
         data, settings = self.data, self.settings
         effect = self._context_effect(rows)
         linear = self._linear(rows, effect)
+        told = replace(linear, noise_variance=linear.noise_variance / self._temperature)
         # What the decoder is told acts like further latent dimensions.
-        told = linear
         if effect is not None:
             seen = effect[:n_decoded].mT
-            told = replace(linear, loadings=torch.cat([linear.loadings, seen], dim=1))
+            told = replace(told, loadings=torch.cat([told.loadings, seen], dim=1))
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
         width = 0 if data.context is None else data.context.shape[1]
@@ -204,6 +211,7 @@ class DensityFitter:
             decoder=decoder,
         )
         model.prior = self._prior(model, rows, by_prior)
+        model.tempered = self._temperature != 1
         if settings.cautious:
             seen = data.observed[rows].index_select(1, data.feature_columns)
             model.known_holes = ~seen.all(0)
@@ -230,11 +238,7 @@ class DensityFitter:
     def _linear(self, rows: Tensor, effect: Tensor | None) -> LinearVAE:
         data, settings = self.data, self.settings
         some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
-        x = data.features[some].double()
-        if effect is not None and data.context is not None:
-            x = x - data.context[some].double() @ effect.double()
-        observed = data.observed[some].index_select(1, data.feature_columns)
-        weight = data.weight[some].double()
+        x, observed, weight = self._linear_rows(some, effect)
         k = settings.n_components
         if k is None:
             k = x.shape[1]
@@ -249,16 +253,22 @@ class DensityFitter:
         self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.
         alone = not settings.hidden_layer_sizes
-        linear = fit_linear_vae(
-            x,
-            observed,
-            k,
-            sample_weight=weight,
-            isotropic=settings.isotropic,
-            max_iter=2000 if alone else 200,
-            tol=1e-7 if alone else START_TOL * x.shape[1],
-            ridge=1e-6 if alone else 1e-3,
-        )
+        equal = settings.isotropic or settings.noise_variance is not None
+        cheap = equal or min(x.shape) <= MOST_DIRECTIONS
+        if alone and cheap and bool(data.observed[rows].all()):
+            x, _, weight = self._linear_rows(rows, effect)
+            linear = solve_linear_vae(x, k, sample_weight=weight, **self._noise)
+        else:
+            linear = fit_linear_vae(
+                x,
+                observed,
+                k,
+                sample_weight=weight,
+                max_iter=2000 if alone else 200,
+                tol=1e-7 if alone else START_TOL * x.shape[1],
+                ridge=1e-6 if alone else 1e-3,
+                **self._noise,
+            )
         self.report.n_linear_iter = linear.n_iter
         rotation = settings.rotation
         if rotation == "auto" and alone:
@@ -266,6 +276,35 @@ class DensityFitter:
         if rotation != "auto":
             linear = turned(linear, rotation, self.generator)
         return linear.single()
+
+    def _linear_rows(self, rows: Tensor, effect: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the linear VAE models of rows: features without the context, holes and weights."""
+        data = self.data
+        x = data.features[rows].double()
+        if effect is not None and data.context is not None:
+            x = x - data.context[rows].double() @ effect.double()
+        observed = data.observed[rows].index_select(1, data.feature_columns)
+        return x, observed, data.weight[rows].double()
+
+    @property
+    def _noise(self) -> dict[str, Any]:
+        """What the linear VAE is told about its noise."""
+        known = self.settings.noise_variance
+        return {
+            "isotropic": self.settings.isotropic,
+            "noise_variance": None if known is None else known * self._temperature,
+        }
+
+    @property
+    def _temperature(self) -> float:
+        """How much noisier rows look to the posterior of a linear model than to its decoder.
+
+        With a known noise variance s the best posterior under ``beta`` is that of noise beta s, and
+        the loadings are the most likely ones for that noise: ``q(z | x)`` maximises ``E_q log p(x |
+        z) - beta KL`` where it is proportional to ``p(x | z)^(1 / beta) p(z)``.
+        """
+        tempered = self.settings.noise_variance is not None and not self.settings.hidden_layer_sizes
+        return self.settings.beta if tempered else 1.0
 
     def _inputs(self, rows: Tensor) -> EncoderInputs:
         data = self.data
@@ -314,31 +353,6 @@ class DensityFitter:
         self.report.history = train(
             model, table, objective, validate, settings.loop, self.generator
         )
-
-
-@dataclass
-class WarmUp:
-    """A bound whose divergence counts more from step to step (Bowman et al. 2016).
-
-    Attributes
-    ----------
-    bound : ImportanceWeightedBound
-    n_steps : int
-        Steps until it counts in full; 0 for from the start.
-    """
-
-    bound: ImportanceWeightedBound
-    n_steps: int
-    taken: int = 0
-
-    def __call__(
-        self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
-    ) -> Tensor:
-        bound = self.bound
-        if self.taken < self.n_steps:
-            self.taken += 1
-            bound = replace(bound, beta=bound.beta * self.taken / self.n_steps)
-        return bound(model, table, batch, generator)
 
 
 @dataclass(frozen=True, eq=False)
