@@ -34,11 +34,12 @@ class LinearReport:
     ----------
     dimensions : DataFrame with one row per latent dimension
         In units of the noise. ``eigenvalue``: of the covariance of the rows. ``noise_level``: 1.
-        ``must_collapse``: whether the eigenvalue does not rise above it. ``expected_norm``,
-        ``decoder_norm``: of the decoder's column, in theory and in the model. ``alignment``:
+        ``must_collapse``: whether the eigenvalue rises above it by no more than 0.001, which is
+        worth 0.0005 nats. ``expected_norm``, ``decoder_norm``: of the decoder's column, in theory
+        and in the model. ``alignment``:
         absolute cosine between that column and the eigenvector, NaN without a column. ``kl``: mean
-        divergence of the posterior from the prior, in nats. ``collapsed``: whether the decoder's
-        column is gone. Where all columns share one noise variance also
+        divergence of the posterior from the prior, in nats. ``collapsed``: whether the column's
+        squared norm is at most 0.001. Where all columns share one noise variance also
         ``standardised_eigenvalue``: in units of the standardised columns.
     eigenvalues : ndarray of shape (n_features,)
         All of them, descending, in units of the noise.
