@@ -14,6 +14,8 @@ from skvae.inspection.calibration import (
 from skvae.inspection.curves import LossCurveDisplay
 from skvae.inspection.explanation import ExplanationDisplay
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
+from skvae.inspection.linear import LinearReport, linear_report
+from skvae.inspection.linear_display import LinearReportDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
     cross_prediction,
@@ -44,6 +46,8 @@ __all__ = [
     "LatentMapDisplay",
     "LatentReport",
     "LatentReportDisplay",
+    "LinearReport",
+    "LinearReportDisplay",
     "LossCurveDisplay",
     "MissingnessPatternDisplay",
     "Overimputation",
@@ -56,6 +60,7 @@ __all__ = [
     "expert_precisions",
     "interval_calibration",
     "latent_report",
+    "linear_report",
     "missingness_patterns",
     "overimpute",
     "posterior_agreement",

@@ -70,6 +70,19 @@ class LinearVAE:
         """``E[loadings z + mean | x_o]``, shape (n, d)."""
         return self.posterior(x, observed).mean @ self.loadings.mT + self.mean
 
+    def second_moment(self, x: Tensor, observed: Tensor) -> Tensor:
+        """``sum_n E[(x - mean)(x - mean)' | x_o]``, shape (d, d).
+
+        Of complete rows it is that of the data; of holes it has what the model expects there.
+        """
+        posterior, hidden = self.posterior(x, observed), ~observed
+        filled = (x - self.mean).where(observed, posterior.mean @ self.loadings.mT)
+        # Uncertain are only the holes: by the latents that they share and by their own noise.
+        spread = (self.loadings @ posterior.spread).mT * hidden.unsqueeze(1)
+        spread = spread.flatten(0, 1)
+        own = torch.diag(self.noise_variance * hidden.sum(0))
+        return filled.mT @ filled + spread.mT @ spread + own
+
     def log_prob(self, x: Tensor, observed: Tensor) -> Tensor:
         """Exact ``log p(x_o)``, shape (n,)."""
         return _log_prob(self, x, observed, self.posterior(x, observed))
@@ -96,6 +109,7 @@ def fit_linear_vae(
     sample_weight: Tensor | None = None,
     start: LinearVAE | None = None,
     isotropic: bool = False,
+    noise_variance: float | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
     ridge: float = 1e-3,
@@ -106,7 +120,7 @@ def fit_linear_vae(
     Rubin and Thayer (1982), with the parameter expansion of Liu, Rubin and Wu (1998): after each
     round the latent space is re-scaled so that the aggregated posterior has unit covariance, which
     saves most of the rounds. `isotropic` ties the noise variances: probabilistic PCA (Tipping and
-    Bishop 1999).
+    Bishop 1999). Complete rows need no rounds, see `solve_linear_vae`.
 
     Parameters
     ----------
@@ -118,6 +132,8 @@ def fit_linear_vae(
     start : LinearVAE, optional
         Where to start; by default at the eigenvectors of the pairwise-complete covariance.
     isotropic : bool, default=False
+    noise_variance : float, optional
+        One noise variance for all columns that is known and stays.
     max_iter : int, default=200
     tol : float, default=1e-4
         Rounds end when the mean log-likelihood per row grows by less, in nats.
@@ -135,6 +151,12 @@ def fit_linear_vae(
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
     weight = weight / weight.mean()
     model = start or _spectral_start(x, observed, n_components, noise_floor)
+    known = None if noise_variance is None else x.new_full(x.shape[1:], noise_variance)
+    # The start obeys what the rounds must: one that fits better for not doing so would end them.
+    if known is not None:
+        model = replace(model, noise_variance=known)
+    elif isotropic:
+        model = replace(model, noise_variance=model.noise_variance.mean().expand(x.shape[1]))
     previous = -math.inf
     for n_iter in range(max_iter):
         posterior = model.posterior(x, observed)
@@ -143,7 +165,8 @@ def fit_linear_vae(
             break
         previous = likelihood
         model = _maximise(x, observed, weight, posterior, isotropic, ridge, noise_floor)
-        model = replace(model, n_iter=n_iter + 1)
+        noise = model.noise_variance if known is None else known
+        model = replace(model, noise_variance=noise, n_iter=n_iter + 1)
     return model
 
 

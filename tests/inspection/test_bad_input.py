@@ -18,10 +18,16 @@ from skvae.inspection import (
     amortization_gap,
     bound_curve,
     latent_report,
+    linear_report,
 )
 
 FUNCTIONS = [latent_report, bound_curve, amortization_gap]
-TAKERS = [*FUNCTIONS, LatentMapDisplay.from_estimator, TraversalDisplay.from_estimator]
+TAKERS = [
+    *FUNCTIONS,
+    linear_report,
+    LatentMapDisplay.from_estimator,
+    TraversalDisplay.from_estimator,
+]
 X = np.random.default_rng(0).normal(size=(20, 3))
 
 
