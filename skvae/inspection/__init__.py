@@ -1,9 +1,16 @@
-"""Diagnostics: collapse, tightness of the bound, latents, odd rows, blocks, holes and fillings.
+"""Diagnostics: collapse, tightness of bounds, latents, refits, odd rows, blocks, holes, fillings.
 
 Every diagnostic has a Display that draws it with matplotlib: `from_estimator` computes and draws,
-`plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`.
+`plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`. Neither do
+latents that are compared with each other or with a truth: `match_latents`,
+`mean_correlation_coefficient`.
 """
 
+from skvae.inspection.agreement import (
+    LatentMatching,
+    match_latents,
+    mean_correlation_coefficient,
+)
 from skvae.inspection.amortization import AmortizationGapDisplay, amortization_gap
 from skvae.inspection.bounds import BoundCurveDisplay, bound_curve
 from skvae.inspection.calibration import (
@@ -42,6 +49,7 @@ __all__ = [
     "IntervalCalibration",
     "IntervalCalibrationDisplay",
     "LatentMapDisplay",
+    "LatentMatching",
     "LatentReport",
     "LatentReportDisplay",
     "LossCurveDisplay",
@@ -56,6 +64,8 @@ __all__ = [
     "expert_precisions",
     "interval_calibration",
     "latent_report",
+    "match_latents",
+    "mean_correlation_coefficient",
     "missingness_patterns",
     "overimpute",
     "posterior_agreement",
