@@ -3,7 +3,7 @@
 Every diagnostic has a Display that draws it with matplotlib: `from_estimator` computes and draws,
 `plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`. Neither do
 latents that are compared with each other or with a truth: `match_latents`,
-`mean_correlation_coefficient`.
+`mean_correlation_coefficient`, `disentanglement`.
 """
 
 from skvae.inspection.agreement import (
@@ -20,6 +20,7 @@ from skvae.inspection.calibration import (
 )
 from skvae.inspection.curves import LossCurveDisplay
 from skvae.inspection.explanation import ExplanationDisplay
+from skvae.inspection.factors import DCI, disentanglement
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
@@ -39,6 +40,7 @@ from skvae.inspection.report import LatentReport, LatentReportDisplay, latent_re
 from skvae.inspection.traversals import TraversalDisplay
 
 __all__ = [
+    "DCI",
     "AmortizationGapDisplay",
     "BoundCurveDisplay",
     "CrossPredictionDisplay",
@@ -61,6 +63,7 @@ __all__ = [
     "amortization_gap",
     "bound_curve",
     "cross_prediction",
+    "disentanglement",
     "expert_precisions",
     "interval_calibration",
     "latent_report",
