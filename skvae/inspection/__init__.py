@@ -21,6 +21,7 @@ from skvae.inspection.calibration import (
 from skvae.inspection.curves import LossCurveDisplay
 from skvae.inspection.explanation import ExplanationDisplay
 from skvae.inspection.factors import DCI, disentanglement
+from skvae.inspection.identification import IdentifiabilityReport, identifiability
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
@@ -47,6 +48,7 @@ __all__ = [
     "ExpertPrecisionDisplay",
     "ExplanationDisplay",
     "FilledColumn",
+    "IdentifiabilityReport",
     "ImputationDisplay",
     "IntervalCalibration",
     "IntervalCalibrationDisplay",
@@ -65,6 +67,7 @@ __all__ = [
     "cross_prediction",
     "disentanglement",
     "expert_precisions",
+    "identifiability",
     "interval_calibration",
     "latent_report",
     "match_latents",
