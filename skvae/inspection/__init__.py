@@ -22,6 +22,7 @@ from skvae.inspection.curves import LossCurveDisplay
 from skvae.inspection.explanation import ExplanationDisplay
 from skvae.inspection.factors import DCI, disentanglement
 from skvae.inspection.identification import IdentifiabilityReport, identifiability
+from skvae.inspection.identification_display import IdentifiabilityDisplay
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
@@ -48,6 +49,7 @@ __all__ = [
     "ExpertPrecisionDisplay",
     "ExplanationDisplay",
     "FilledColumn",
+    "IdentifiabilityDisplay",
     "IdentifiabilityReport",
     "ImputationDisplay",
     "IntervalCalibration",
