@@ -192,7 +192,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "layer_inference": [StrOptions({"top_down", "bottom_up", "both"})],
         "inference": [StrOptions(set(INFERENCE))],
         "encoder": [nn.Module, None],
-        "decoder": [nn.Module, None],
+        "decoder": [nn.Module, StrOptions({"sparse"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -215,7 +215,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         layer_inference: str = "top_down",
         inference: str = "amortized",
         encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
+        decoder: nn.Module | str | None = None,
         column_types: Mapping[Any, str] | None = None,
         likelihood: Mapping[str, str] | None = None,
         max_categories: int = 100,
@@ -319,6 +319,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             )
 
     @property
+    def _is_sparse(self) -> bool:
+        return isinstance(self.decoder, str)
+
+    @property
     def _prior_is_conditional(self) -> bool:
         return self.condition_on is not None and self.conditioning in ("prior", "both")
 
@@ -368,7 +372,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         return self.posterior(X)[0]
 
     def _chosen_likelihoods(self) -> dict[str, str]:
-        first = "heteroscedastic" if self._hidden else "gaussian"
+        first = "heteroscedastic" if self._hidden and not self._is_sparse else "gaussian"
         return {**super()._chosen_likelihoods(), "continuous": first}
 
     def _fit_settings(self, n_rows: int) -> DensitySettings:
@@ -392,5 +396,6 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             layer_inference=self.layer_inference,
             inference=self.inference,
             encoder=self.encoder,
-            decoder=self.decoder,
+            decoder=None if self._is_sparse else self.decoder,
+            sparse=self._is_sparse,
         )

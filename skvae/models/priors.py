@@ -202,7 +202,56 @@ class ConditionalNormal(nn.Module):
         return mean, whiten, -log_scale.sum(-1)
 
 
-Prior = StandardNormal | MixtureOfGaussians | VampPrior | ConditionalNormal | LayeredNormal
+class CorrelatedNormal(nn.Module):
+    """``N(0, R)`` with a learnt correlation matrix R. For models with one member.
+
+    Parameters
+    ----------
+    n_components : int
+    """
+
+    def __init__(self, n_components: int) -> None:
+        super().__init__()
+        self.below = nn.Parameter(torch.zeros(n_components * (n_components - 1) // 2))
+        self.n_components = n_components
+
+    @property
+    def factor(self) -> Tensor:
+        """Lower triangular L with ``L L' = R``, shape (k, k)."""
+        k = self.n_components
+        row, column = torch.tril_indices(k, k, offset=-1)
+        factor = torch.eye(k).index_put((row, column), self.below)
+        return factor / factor.norm(dim=1, keepdim=True)
+
+    @property
+    def correlation(self) -> Tensor:
+        """R, shape (k, k)."""
+        return self.factor @ self.factor.mT
+
+    def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
+        """Log-density of (1, ..., k), shape (1, ...)."""
+        factor = self.factor
+        flat = z.flatten(0, -2)
+        noise = torch.linalg.solve_triangular(factor, flat.mT, upper=False).mT
+        log_det = factor.diagonal().log().sum()
+        return (standard_normal_log_prob(noise) - log_det).view(z.shape[:-1])
+
+    def sample(
+        self, n: int, model: VAE, generator: torch.Generator, context: Tensor | None = None
+    ) -> Tensor:
+        """Draws, shape (1, n, k)."""
+        noise = torch.randn(1, n, self.n_components, generator=generator)
+        return noise @ self.factor.mT
+
+
+Prior = (
+    StandardNormal
+    | CorrelatedNormal
+    | MixtureOfGaussians
+    | VampPrior
+    | ConditionalNormal
+    | LayeredNormal
+)
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class VAE(nn.Module):
     known_holes : bool Tensor of shape (q,), set from outside
         Features that some training rows lack. In rows that lack others, the encoder's network is
         not asked.
+    width : float, set from outside
+        Of the coordinates that the encoder's network moves in: variances of the linear posterior
+        times this. Where rows say nearly all, steps in units of what they leave open are too short.
     tempered : bool, set from outside
         Whether the linear posterior is wider or narrower than the exact one, on purpose.
     encoder, decoder : torch.nn.Module, optional
@@ -76,6 +79,7 @@ class VAE(nn.Module):
     prior_precision: Tensor | None
     known_holes: Tensor | None
     tempered: bool = False
+    width: float = 1.0
 
     def __init__(
         self,
@@ -243,13 +247,16 @@ class VAE(nn.Module):
         centred = features - self.mean[:, None]
         if context is not None and self.context_loadings is not None:
             centred = centred - context @ self.context_loadings
-        return gaussian_experts(
+        exact = gaussian_experts(
             self.loadings,
             self.noise_variance,
             centred,
             observed.expand(centred.shape),
             self.prior_precision,
         )
+        if self.width == 1:
+            return exact
+        return NaturalGaussian(exact.precision / self.width, exact.shift / self.width)
 
     def _encode(
         self, features: Tensor, observed: Tensor, mean: Tensor, context: Tensor | None

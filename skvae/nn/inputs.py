@@ -92,8 +92,13 @@ def quantile_edges(features: Tensor, observed: Tensor, n_bins: int) -> tuple[Ten
         edges.append(torch.cummax(cuts, 0).values)
         encoded.append(j)
     if not edges:
-        return features.new_zeros(0, 2), torch.zeros(0, dtype=torch.long)
+        return no_edges()
     return torch.stack(edges), torch.tensor(encoded)
+
+
+def no_edges() -> tuple[Tensor, Tensor]:
+    """Edges and features of no encoding: values and mask alone."""
+    return torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)
 
 
 def _thin(values: Tensor, most: int = 100_000) -> Tensor:

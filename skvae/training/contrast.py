@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from skvae.models.layers import LOG_SCALE_RANGE
 from skvae.models.linear import LinearVAE
 from skvae.models.sources import LinearEffect, Sources
 from skvae.models.start import DecoderStart
@@ -21,12 +23,14 @@ from skvae.training.objectives import ImportanceWeightedBound, Objective
 # Rotations of the sources are local optima. So many starts run in a round, each for so large a
 # share of all steps; the best go on to the next round. Then the decoder learns alone, and last
 # everything together.
-ROUNDS, DECODER = ((6, 1 / 32), (2, 1 / 16), (1, 1 / 4)), 1 / 8
+ROUNDS, DECODER = ((6, 1 / 32), (2, 1 / 16), (1, 1 / 4)), 5 / 16
 N_STARTS = ROUNDS[0][0]
-# Of the learning rate: what has been found must not be shaken.
-GENTLE = 0.4
+# Of the learning rate, in the end: what has been found must not be shaken.
+GENTLE = 0.3
 # Rows in a step while contexts are told apart, which is noisy with few; and in the last steps.
 BATCH, LAST_BATCH = 512, 256
+# Variance that the encoder's coordinates have at least.
+LEAST_WIDTH = 0.25
 # Held-out rows that decide.
 VALIDATION_ROWS = 4000
 # Distinct contexts up to which a row's own is compared with all of them, else with the batch's.
@@ -152,16 +156,16 @@ def told_apart(
     assert table.context is not None
     left = 1 - DECODER - sum(n * share for n, share in ROUNDS)
     contrast = ContextContrast.of(table.context, table.weight)
-    return ToldApart(bound, contrast), _part(settings, left, LAST_BATCH)
+    last = _part(settings, left, LAST_BATCH)
+    return ToldApart(bound, contrast), replace(last, learning_rate=GENTLE * last.learning_rate)
 
 
 def _part(settings: LoopSettings, share: float, batch: int) -> LoopSettings:
-    """A share of the steps, gentler and with larger batches; they end by themselves at the last."""
+    """A share of the steps, with batches of at least so many rows."""
     return replace(
         settings,
         max_iter=max(1, round(share * settings.max_iter)),
         batch_size=max(batch, settings.batch_size),
-        learning_rate=GENTLE * settings.learning_rate,
     )
 
 
@@ -197,6 +201,19 @@ class HeldOutContrast:
         batch = self.table.batch(torch.arange(min(self.table.n_rows, VALIDATION_ROWS)))
         value = self.objective(model, self.table, batch, torch.Generator())
         return (value * batch.weight).mean(1)
+
+
+@torch.no_grad()
+def widen(model: VAE, table: TrainingTable) -> None:
+    """Let the encoder's network move in coordinates in which it reaches all latents."""
+    seen = table.on_features(table.observed)
+    posterior = model.posterior(table.features, seen.unsqueeze(0), table.context)
+    open_share = float(posterior.covariance.diagonal(dim1=-2, dim2=-1).mean())
+    if isinstance(model.encoder, MemberMLP) and open_share < LEAST_WIDTH:
+        model.width = LEAST_WIDTH / open_share
+        scale = torch.tensor(-0.5 * math.log(model.width) / LOG_SCALE_RANGE)
+        raw = LOG_SCALE_RANGE * torch.atanh(scale.clamp(min=-0.9))
+        model.encoder.biases[-1][..., model.n_components :] = raw
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from skvae.models.hierarchical import HierarchicalVAE
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
 from skvae.models.priors import (
     ConditionalNormal,
+    CorrelatedNormal,
     MixtureOfGaussians,
     Prior,
     StandardNormal,
@@ -28,9 +28,10 @@ from skvae.models.priors import (
 )
 from skvae.models.rotation import random_rotation, turned
 from skvae.models.sources import Sources
+from skvae.models.sparse import SparseVAE
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
-from skvae.nn.inputs import EncoderInputs, fit_edges
+from skvae.nn.inputs import EncoderInputs, fit_edges, no_edges
 from skvae.nn.mlp import MemberMLP
 from skvae.training.contrast import (
     N_STARTS,
@@ -39,14 +40,20 @@ from skvae.training.contrast import (
     linear_decoder,
     sources_of,
     told_apart,
+    widen,
 )
 from skvae.training.data import Tensors, hold_out
-from skvae.training.density_settings import DensityReport, DensitySettings
+from skvae.training.density_settings import (
+    MOST_VALIDATION_ROWS,
+    DensityReport,
+    DensitySettings,
+)
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
 from skvae.training.loop import train
 from skvae.training.objectives import ImportanceWeightedBound, Objective, WarmUp
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
+from skvae.training.sparse import train_sparse
 
 # Samples of the bound on rows that decide when to stop.
 VALIDATION_SAMPLES = 32
@@ -56,9 +63,17 @@ COMPONENT_FRACTION = 0.05
 START_TOL = 1e-4
 # Precision per row of a normal prior on the linear effect of a context.
 CONTEXT_RIDGE = 1e-2
+# Noise of a linear start that could have any: sources are then looked for in all directions.
+SMALL_NOISE = 0.01
 # Rows or columns, whichever are fewer, up to which noise of its own for every column is found by
 # eigenvalues; beyond, rounds of expectation maximisation are faster.
 MOST_DIRECTIONS = 1000
+
+
+def ledermann_bound(data: Tensors) -> float:
+    """Latents up to which a linear model tells noise from them (Ledermann 1937)."""
+    d = data.features.shape[1]
+    return (2 * d + 1 - math.sqrt(8 * d + 1)) / 2
 
 
 class DensityFitter:
@@ -150,7 +165,8 @@ class DensityFitter:
                 encoder=encoder,
                 decoder=decoder,
             )
-        model = VAE(
+        kind = SparseVAE if settings.sparse else VAE
+        model = kind(
             [linear],
             [start],
             *parts,
@@ -163,6 +179,7 @@ class DensityFitter:
         model.prior = self._prior(model, rows, by_prior)
         if sources is not None and isinstance(model.prior, ConditionalNormal):
             model.prior.start_at(sources.mean, sources.log_scale)
+            widen(model, data.table(rows[:MOST_VALIDATION_ROWS]))
         model.tempered = self._temperature != 1
         if settings.cautious:
             seen = data.observed[rows].index_select(1, data.feature_columns)
@@ -205,11 +222,11 @@ class DensityFitter:
         self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.
         alone = not settings.hidden_layer_sizes
-        equal = settings.isotropic or settings.noise_variance is not None
+        equal = settings.isotropic or self._noise(k)["noise_variance"] is not None
         cheap = equal or min(x.shape) <= MOST_DIRECTIONS
         if alone and cheap and bool(data.observed[rows].all()):
             x, _, weight = self._linear_rows(rows, effect)
-            linear = solve_linear_vae(x, k, sample_weight=weight, **self._noise)
+            linear = solve_linear_vae(x, k, sample_weight=weight, **self._noise(k))
         else:
             linear = fit_linear_vae(
                 x,
@@ -219,12 +236,14 @@ class DensityFitter:
                 max_iter=2000 if alone else 200,
                 tol=1e-7 if alone else START_TOL * x.shape[1],
                 ridge=1e-6 if alone else 1e-3,
-                **self._noise,
+                **self._noise(k),
             )
         self.report.n_linear_iter = linear.n_iter
         rotation = settings.rotation
-        if rotation == "auto" and alone:
-            rotation = "principal"
+        if rotation == "random" and settings.sparse:  # from wherever it is, to its own axes
+            linear, rotation = turned(linear, "random", self.generator), "varimax"
+        if rotation == "auto" and (alone or settings.sparse):
+            rotation = "principal" if alone else "varimax"
         if rotation != "auto":
             linear = turned(linear, rotation, self.generator)
         return linear.single()
@@ -273,10 +292,11 @@ class DensityFitter:
         observed = data.observed[rows].index_select(1, data.feature_columns)
         return x, observed, data.weight[rows].double()
 
-    @property
-    def _noise(self) -> dict[str, Any]:
-        """What the linear VAE is told about its noise."""
+    def _noise(self, k: int) -> dict[str, Any]:
+        """What the linear VAE with k latents is told about its noise."""
         known = self.settings.noise_variance
+        if known is None and self._finds_sources and k > ledermann_bound(self.data):
+            known = SMALL_NOISE
         return {
             "isotropic": self.settings.isotropic,
             "noise_variance": None if known is None else known * self._temperature,
@@ -296,6 +316,9 @@ class DensityFitter:
     def _inputs(self, rows: Tensor) -> EncoderInputs:
         data = self.data
         seen = data.observed[rows].index_select(1, data.feature_columns)
+        if self._finds_sources:
+            # Bends along single columns would tell contexts apart by anything but their sources.
+            return EncoderInputs(*no_edges())
         return EncoderInputs(*fit_edges(data.features[rows], seen))
 
     def _prior(self, model: VAE, rows: Tensor, n_context: int) -> Prior:
@@ -309,7 +332,7 @@ class DensityFitter:
                 factorial=settings.conditioning == "prior",
             )
         if settings.prior == "normal":
-            return StandardNormal()
+            return CorrelatedNormal(model.n_components) if settings.sparse else StandardNormal()
         chosen = rows[torch.randperm(len(rows), generator=self.generator)[: settings.n_mixture]]
         observed = data.observed[chosen].index_select(1, data.feature_columns)
         context = None if data.context is None else data.context[chosen]
@@ -333,18 +356,26 @@ class DensityFitter:
         objective: Objective = WarmUp(bound, math.ceil(settings.kl_warmup * settings.max_iter))
         if self._is_told(model):
             objective, loop = told_apart(objective, table, loop)
-        validate: Callable[[VAE], Tensor] | None = None
-        if len(held_out):
-            part = Table(
-                data.features[held_out],
-                data.targets[held_out],
-                data.observed[held_out],
-                data.feature_columns,
-                None if data.context is None else data.context[held_out],
+        validate = self._held_out_bound(model, held_out) if len(held_out) else None
+        if isinstance(model, SparseVAE):
+            judge = validate or self._held_out_bound(model, rows[:MOST_VALIDATION_ROWS])
+            self.report.history = train_sparse(
+                model, table, objective, validate, judge.each, loop, self.generator, self.seed
             )
-            noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
-            validate = HeldOutBound(part, data.weight[held_out], noise, settings.beta)
+            return
         self.report.history = train(model, table, objective, validate, loop, self.generator)
+
+    def _held_out_bound(self, model: VAE, rows: Tensor) -> HeldOutBound:
+        data = self.data
+        part = Table(
+            data.features[rows],
+            data.targets[rows],
+            data.observed[rows],
+            data.feature_columns,
+            None if data.context is None else data.context[rows],
+        )
+        noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
+        return HeldOutBound(part, data.weight[rows], noise, self.settings.beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,8 +387,12 @@ class HeldOutBound:
     noise: Tensor
     beta: float
 
-    @torch.no_grad()
     def __call__(self, model: VAE) -> Tensor:
+        return (self.each(model) * self.weight).mean(1).float()
+
+    @torch.no_grad()
+    def each(self, model: VAE) -> Tensor:
+        """The bound of every row, (n_members, n)."""
         observed, observed_features = self.table.masks
         sample = importance_sample(
             model,
@@ -369,5 +404,4 @@ class HeldOutBound:
             self.beta,
             self.table.context,
         )
-        each = sample.log_prob if self.beta == 1 else sample.log_weights.double().mean(-1)
-        return (each * self.weight).mean(1).float()
+        return sample.log_prob if self.beta == 1 else sample.log_weights.double().mean(-1)

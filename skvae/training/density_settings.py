@@ -44,6 +44,8 @@ class DensitySettings:
     inference: str = "amortized"
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
+    # Every column hangs on few latents, through a network of its own.
+    sparse: bool = False
     # Latent dimensions of several stochastic layers; the first has `n_components`.
     layers: tuple[int, ...] = ()
     # Rows that decide on the number of components; None for all that the linear start sees.
