@@ -10,7 +10,7 @@ from skvae.inference.ensemble import DECODED_AT_ONCE, Table
 from skvae.inference.importance import noise_block
 from skvae.inference.proposals import Proposed, encode
 from skvae.inference.refit import BLOCK, MIRRORED_PAIRS, PosteriorRefit, RefitSettings
-from skvae.models.vae import VAE
+from skvae.models.joint import JointModel
 
 # Steps long at first and short at last find a row's posterior in half as many as equal ones.
 SETTINGS = RefitSettings(
@@ -49,7 +49,7 @@ class Adaptive:
     seed: int
     settings: RefitSettings = SETTINGS
 
-    def propose(self, model: VAE, part: Table) -> Proposed:
+    def propose(self, model: JointModel, part: Table) -> Proposed:
         """The rows' own; the encoder's alone where it is exact."""
         encoder = encode(model, part)
         if model.exact:
