@@ -196,14 +196,18 @@ class DiagonalNaturalGaussian:
 
 
 def gaussian_experts(
-    loadings: Tensor, noise_variance: Tensor, centred: Tensor, observed: Tensor
+    loadings: Tensor,
+    noise_variance: Tensor,
+    centred: Tensor,
+    observed: Tensor,
+    prior_precision: Tensor | None = None,
 ) -> NaturalGaussian:
     """Exact posterior of a linear-Gaussian model under any mask.
 
-    For ``x_j = mu_j + w_j . z + noise`` and ``z`` standard normal, every observed column is an
-    expert on ``z`` with precision ``w_j w_j' / psi_j`` and shift ``w_j (x_j - mu_j) / psi_j``;
-    the posterior is their product with the prior (factor analysis with missing entries, Rubin and
-    Thayer 1982; as a product of experts, Williams and Agakov 2002).
+    For ``x_j = mu_j + w_j . z + noise`` and normal ``z``, every observed column is an expert on
+    ``z`` with precision ``w_j w_j' / psi_j`` and shift ``w_j (x_j - mu_j) / psi_j``; the posterior
+    is their product with the prior (factor analysis with missing entries, Rubin and Thayer 1982;
+    as a product of experts, Williams and Agakov 2002).
 
     Parameters
     ----------
@@ -214,6 +218,8 @@ def gaussian_experts(
     centred : Tensor of shape (..., d)
         ``x - mu``; anything, NaN included, where not observed.
     observed : bool Tensor of shape (..., d)
+    prior_precision : Tensor of shape (k, k), optional
+        Of ``z``; standard normal by default.
 
     Returns
     -------
@@ -233,9 +239,10 @@ def gaussian_experts(
     # between the mask and the table of all of them.
     outer = (scaled.unsqueeze(-1) * scaled.unsqueeze(-2)).flatten(-2)
     information = (observed.to(outer.dtype) @ outer).unflatten(-1, (n_components, n_components))
-    identity = torch.eye(n_components, dtype=outer.dtype, device=outer.device)
+    if prior_precision is None:
+        prior_precision = torch.eye(n_components, dtype=outer.dtype, device=outer.device)
     shift = centred.where(observed, 0.0) @ (scaled * root.unsqueeze(-1))
-    return NaturalGaussian(information + identity, shift)
+    return NaturalGaussian(information + prior_precision, shift)
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae.estimators._base import BaseVAE
-from skvae.training.density import DensityReport, DensitySettings
+from skvae.training.density_settings import DensityReport, DensitySettings
 
 Settings = TypeVar("Settings", bound=DensitySettings)
 

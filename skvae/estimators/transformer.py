@@ -51,14 +51,16 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         Samples of the training bound: 1 is the ELBO, more the IWAE [2]_.
     beta : float, default=1.0
         Weight of the divergence from the prior [3]_: 0 is an autoencoder, below 1 reconstructs
-        more sharply, above 1 compresses more. Unless it is 1, the bound is the ELBO.
+        more sharply, above 1 compresses more. Unless it is 1, the bound is the ELBO. Without
+        networks it needs a known `noise`: dimensions then have to rise above ``beta * noise``.
     free_bits : float, default=0.0
         With one importance sample: nats per latent dimension that cost nothing.
     kl_warmup : float, default=0.0
         Share of the steps over which the divergence's weight grows from 0 to `beta`.
-    noise : {"diagonal", "isotropic"}, default="diagonal"
-        Noise of the linear start: one variance per column (factor analysis) or one for all
-        standardised columns (probabilistic PCA).
+    noise : {"diagonal", "isotropic"} or float, default="diagonal"
+        Noise of the linear start: one variance per column (factor analysis), one for all
+        standardised columns (probabilistic PCA), or a known one for all of them. Without networks,
+        dimensions that do not rise above it collapse [10]_: see `skvae.inspection.linear_report`.
     rotation : {"auto", "principal", "varimax", "random"}, default="auto"
         Axes of the linear start, which fits the table equally well under all. "principal" has
         independent posteriors, most informative first: those of the linear VAE by default.
@@ -153,6 +155,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     .. [8] Agarwal, Hope, Younis and Sudderth (2023), A Decoder Suffices for Query-Adaptive
        Variational Inference.
     .. [9] Kaiser (1958), The varimax criterion for analytic rotation in factor analysis.
+    .. [10] Lucas, Tucker, Grosse and Norouzi (2019), Don't Blame the ELBO!
 
     Examples
     --------
@@ -178,7 +181,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         "n_prior_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="both")],
-        "noise": [StrOptions({"diagonal", "isotropic"})],
+        "noise": [
+            StrOptions({"diagonal", "isotropic"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "rotation": [StrOptions({"auto", "principal", "varimax", "random"})],
         "condition_on": ["array-like", None],
         "conditioning": [StrOptions({"decoder", "prior", "both"})],
@@ -201,7 +207,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         beta: float = 1.0,
         free_bits: float = 0.0,
         kl_warmup: float = 0.0,
-        noise: str = "diagonal",
+        noise: str | float = "diagonal",
         rotation: str = "auto",
         condition_on: Sequence[Any] | None = None,
         conditioning: str = "decoder",
@@ -292,7 +298,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     def _check_combinations(self) -> None:
         if not self._hidden:
             needing = {
-                f"beta={self.beta!r}": self.beta != 1,
+                f"beta={self.beta!r} with noise={self.noise!r}": self.beta != 1
+                and (isinstance(self.noise, str) or self.beta == 0),
                 f"prior={self.prior!r}": self.prior != "normal",
                 f"n_components={self.n_components!r}": bool(self._layers),
                 f"conditioning={self.conditioning!r}": self._prior_is_conditional,
@@ -378,6 +385,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
             free_bits=float(self.free_bits),
             kl_warmup=float(self.kl_warmup),
             isotropic=self.noise == "isotropic",
+            noise_variance=None if isinstance(self.noise, str) else float(self.noise),
             rotation=self.rotation,
             conditioning=self.conditioning,
             hierarchy=self.hierarchy,

@@ -1,9 +1,16 @@
-"""Diagnostics: collapse, tightness of the bound, latents, odd rows, blocks, holes and fillings.
+"""Diagnostics: collapse, tightness of bounds, latents, refits, odd rows, blocks, holes, fillings.
 
 Every diagnostic has a Display that draws it with matplotlib: `from_estimator` computes and draws,
-`plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`.
+`plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`. Neither do
+latents that are compared with each other or with a truth: `match_latents`,
+`mean_correlation_coefficient`, `disentanglement`.
 """
 
+from skvae.inspection.agreement import (
+    LatentMatching,
+    match_latents,
+    mean_correlation_coefficient,
+)
 from skvae.inspection.amortization import AmortizationGapDisplay, amortization_gap
 from skvae.inspection.bounds import BoundCurveDisplay, bound_curve
 from skvae.inspection.calibration import (
@@ -13,7 +20,12 @@ from skvae.inspection.calibration import (
 )
 from skvae.inspection.curves import LossCurveDisplay
 from skvae.inspection.explanation import ExplanationDisplay
+from skvae.inspection.factors import DCI, disentanglement
+from skvae.inspection.identification import IdentifiabilityReport, identifiability
+from skvae.inspection.identification_display import IdentifiabilityDisplay
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
+from skvae.inspection.linear import LinearReport, linear_report
+from skvae.inspection.linear_display import LinearReportDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
     cross_prediction,
@@ -32,18 +44,24 @@ from skvae.inspection.report import LatentReport, LatentReportDisplay, latent_re
 from skvae.inspection.traversals import TraversalDisplay
 
 __all__ = [
+    "DCI",
     "AmortizationGapDisplay",
     "BoundCurveDisplay",
     "CrossPredictionDisplay",
     "ExpertPrecisionDisplay",
     "ExplanationDisplay",
     "FilledColumn",
+    "IdentifiabilityDisplay",
+    "IdentifiabilityReport",
     "ImputationDisplay",
     "IntervalCalibration",
     "IntervalCalibrationDisplay",
     "LatentMapDisplay",
+    "LatentMatching",
     "LatentReport",
     "LatentReportDisplay",
+    "LinearReport",
+    "LinearReportDisplay",
     "LossCurveDisplay",
     "MissingnessPatternDisplay",
     "Overimputation",
@@ -53,9 +71,14 @@ __all__ = [
     "amortization_gap",
     "bound_curve",
     "cross_prediction",
+    "disentanglement",
     "expert_precisions",
+    "identifiability",
     "interval_calibration",
     "latent_report",
+    "linear_report",
+    "match_latents",
+    "mean_correlation_coefficient",
     "missingness_patterns",
     "overimpute",
     "posterior_agreement",

@@ -11,12 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from skvae.inference.proposals import encode as posterior_of
-from skvae.inference.refit import log_weights
-from skvae.inference.scored import ScoredRows
+from skvae.inference import importance_sample
 from skvae.inference.session import torch_defaults
 from skvae.inspection.figures import axes_for
-from skvae.inspection.fitted import check_integer, encode
+from skvae.inspection.fitted import Encoded, check_integer, encode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +71,8 @@ def bound_curve(
     """
     sizes = _check_sizes(n_samples)
     with torch_defaults():
-        scored = encode(estimator, X)
-        bounds = scored.in_units(_bounds(scored, sizes))
+        encoded = encode(estimator, X)
+        bounds = encoded.in_units(_bounds(encoded, sizes))
     gains = bounds - bounds[:, :1]
     return pd.DataFrame(
         {
@@ -96,18 +94,21 @@ def _check_sizes(n_samples: Any) -> list[int]:
     return sorted(set(sizes))
 
 
-def _bounds(scored: ScoredRows, sizes: Sequence[int]) -> Tensor:
+def _bounds(encoded: Encoded, sizes: Sequence[int]) -> Tensor:
     """Bounds of every row, (n, n_sizes)."""
-    (share,), most = scored.shares, max(sizes)
-    model = share.model
+    model, most = encoded.model, max(sizes)
     # Independent draws: groups of quasi-Monte-Carlo points would depend on each other.
-    generator = scored.generator(1)
+    generator = encoded.generator(1)
     parts = []
-    for part in share.chunks(most):
+    for part in encoded.chunks(most):
         shape = (1, len(part.features), most, model.n_components)
         noise = torch.randn(shape, generator=generator)
-        each = log_weights(model, part, posterior_of(model, part), noise)[0].double()
-        parts.append(torch.stack([_grouped(each, size) for size in sizes], dim=1))
+        columns, features = part.masks
+        sample = importance_sample(
+            model, part.features, part.targets, columns, features, noise, context=part.context
+        )
+        log_weights = sample.log_weights[0].double()
+        parts.append(torch.stack([_grouped(log_weights, size) for size in sizes], dim=1))
     return torch.cat(parts)
 
 

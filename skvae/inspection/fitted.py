@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,10 +10,32 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from skvae.inference import Table
 from skvae.inference.scored import ScoredRows
+from skvae.models.vae import VAE
 
 
-def encode(estimator: Any, X: Any) -> ScoredRows:
+class Encoded(ScoredRows):
+    """A user's rows beside the one VAE, with one member, that is to be looked at."""
+
+    @property
+    def model(self) -> VAE:
+        """The VAE."""
+        model = self.shares[0].model
+        assert isinstance(model, VAE)
+        return model
+
+    @property
+    def table(self) -> Table:
+        """The rows as it takes them."""
+        return self.shares[0].table
+
+    def chunks(self, n_samples: int) -> Iterator[Table]:
+        """Pieces with so few rows that all their samples fit into memory."""
+        return self.shares[0].chunks(n_samples)
+
+
+def encode(estimator: Any, X: Any) -> Encoded:
     """Check and encode rows of a user whose estimator has one latent space.
 
     Parameters
@@ -28,7 +50,7 @@ def encode(estimator: Any, X: Any) -> ScoredRows:
     """
     check_estimator(estimator)
     scored: ScoredRows = estimator._latent.scored(estimator._rows(X))
-    return scored
+    return Encoded(scored.shares, scored.log_jacobian, scored.silent, scored.seed)
 
 
 def scored_rows(estimator: Any, X: Any) -> ScoredRows:

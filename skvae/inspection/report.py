@@ -250,6 +250,9 @@ def _shrink(dimensions: pd.DataFrame, linear: bool, params: Mapping[str, Any]) -
 
 def _awaken(linear: bool, params: Mapping[str, Any]) -> str:
     """What to do where all dimensions are inactive."""
+    noise = params.get("noise", "diagonal")
+    if linear and not isinstance(noise, str):
+        return f"Nothing rises above the known noise: lower it (now {noise:g}), see linear_report."
     if linear:
         return (
             "The columns share nothing that a linear model sees: use hidden layers "

@@ -27,12 +27,15 @@ class LinearVAE:
     noise_variance : Tensor of shape (d,)
     n_iter : int, default=0
         Rounds of expectation maximisation that led here.
+    prior_precision : Tensor of shape (k, k), optional
+        Of ``z``, where it is not standard normal.
     """
 
     loadings: Tensor
     mean: Tensor
     noise_variance: Tensor
     n_iter: int = 0
+    prior_precision: Tensor | None = None
 
     @property
     def n_components(self) -> int:
@@ -46,15 +49,39 @@ class LinearVAE:
             loadings=self.loadings.float(),
             mean=self.mean.float(),
             noise_variance=self.noise_variance.float(),
+            prior_precision=None if self.prior_precision is None else self.prior_precision.float(),
         )
+
+    def along(self, axes: Tensor) -> LinearVAE:
+        """The same model with latents ``axes @ z``, axes (k, k) invertible."""
+        inverse = torch.linalg.inv(axes.to(self.loadings))
+        precision = inverse.mT @ inverse
+        if self.prior_precision is not None:
+            precision = inverse.mT @ self.prior_precision @ inverse
+        return replace(self, loadings=self.loadings @ inverse, prior_precision=precision)
 
     def posterior(self, x: Tensor, observed: Tensor) -> NaturalGaussian:
         """Exact ``p(z | x_o)`` for x (n, d) and bool observed (n, d)."""
-        return gaussian_experts(self.loadings, self.noise_variance, x - self.mean, observed)
+        return gaussian_experts(
+            self.loadings, self.noise_variance, x - self.mean, observed, self.prior_precision
+        )
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """``E[loadings z + mean | x_o]``, shape (n, d)."""
         return self.posterior(x, observed).mean @ self.loadings.mT + self.mean
+
+    def second_moment(self, x: Tensor, observed: Tensor) -> Tensor:
+        """``sum_n E[(x - mean)(x - mean)' | x_o]``, shape (d, d).
+
+        Of complete rows it is that of the data; of holes it has what the model expects there.
+        """
+        posterior, hidden = self.posterior(x, observed), ~observed
+        filled = (x - self.mean).where(observed, posterior.mean @ self.loadings.mT)
+        # Uncertain are only the holes: by the latents that they share and by their own noise.
+        spread = (self.loadings @ posterior.spread).mT * hidden.unsqueeze(1)
+        spread = spread.flatten(0, 1)
+        own = torch.diag(self.noise_variance * hidden.sum(0))
+        return filled.mT @ filled + spread.mT @ spread + own
 
     def log_prob(self, x: Tensor, observed: Tensor) -> Tensor:
         """Exact ``log p(x_o)``, shape (n,)."""
@@ -68,7 +95,10 @@ def _log_prob(model: LinearVAE, x: Tensor, observed: Tensor, posterior: NaturalG
     quadratic = (centred.square() / model.noise_variance).sum(-1)
     quadratic = quadratic - (posterior.shift * posterior.mean).sum(-1)
     constant = torch.where(observed, model.noise_variance.log() + LOG_TWO_PI, 0.0).sum(-1)
-    return -0.5 * (quadratic + constant + posterior.log_det_precision)
+    log_det = posterior.log_det_precision
+    if model.prior_precision is not None:
+        log_det = log_det - torch.logdet(model.prior_precision)
+    return -0.5 * (quadratic + constant + log_det)
 
 
 def fit_linear_vae(
@@ -79,6 +109,7 @@ def fit_linear_vae(
     sample_weight: Tensor | None = None,
     start: LinearVAE | None = None,
     isotropic: bool = False,
+    noise_variance: float | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
     ridge: float = 1e-3,
@@ -89,7 +120,7 @@ def fit_linear_vae(
     Rubin and Thayer (1982), with the parameter expansion of Liu, Rubin and Wu (1998): after each
     round the latent space is re-scaled so that the aggregated posterior has unit covariance, which
     saves most of the rounds. `isotropic` ties the noise variances: probabilistic PCA (Tipping and
-    Bishop 1999).
+    Bishop 1999). Complete rows need no rounds, see `solve_linear_vae`.
 
     Parameters
     ----------
@@ -101,6 +132,8 @@ def fit_linear_vae(
     start : LinearVAE, optional
         Where to start; by default at the eigenvectors of the pairwise-complete covariance.
     isotropic : bool, default=False
+    noise_variance : float, optional
+        One noise variance for all columns that is known and stays.
     max_iter : int, default=200
     tol : float, default=1e-4
         Rounds end when the mean log-likelihood per row grows by less, in nats.
@@ -118,6 +151,12 @@ def fit_linear_vae(
     weight = torch.ones_like(x[:, 0]) if sample_weight is None else sample_weight.to(x)
     weight = weight / weight.mean()
     model = start or _spectral_start(x, observed, n_components, noise_floor)
+    known = None if noise_variance is None else x.new_full(x.shape[1:], noise_variance)
+    # The start obeys what the rounds must: one that fits better for not doing so would end them.
+    if known is not None:
+        model = replace(model, noise_variance=known)
+    elif isotropic:
+        model = replace(model, noise_variance=model.noise_variance.mean().expand(x.shape[1]))
     previous = -math.inf
     for n_iter in range(max_iter):
         posterior = model.posterior(x, observed)
@@ -126,7 +165,8 @@ def fit_linear_vae(
             break
         previous = likelihood
         model = _maximise(x, observed, weight, posterior, isotropic, ridge, noise_floor)
-        model = replace(model, n_iter=n_iter + 1)
+        noise = model.noise_variance if known is None else known
+        model = replace(model, noise_variance=noise, n_iter=n_iter + 1)
     return model
 
 

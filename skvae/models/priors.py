@@ -15,6 +15,7 @@ from skvae.nn.mlp import MemberMLP
 
 if TYPE_CHECKING:
     from skvae.models.posterior import Posterior
+    from skvae.models.sources import LinearEffect
     from skvae.models.vae import VAE
 
 
@@ -107,17 +108,19 @@ class VampPrior(nn.Module):
 
 
 class ConditionalNormal(nn.Module):
-    """Gaussian whose mean and covariance are a network of the context (Sohn et al. 2015).
+    """Gaussian whose mean and covariance are functions of the context (Sohn et al. 2015).
 
-    The network gives the lower triangular ``A`` that whitens: ``A (z - mean)`` is standard normal.
-    It starts at zero, that is, at the standard normal for every context. For models with one
-    member.
+    A linear function and a network give the mean and the lower triangular ``A`` that whitens:
+    ``A (z - mean)`` is standard normal. Both start at zero, that is, at the standard normal for
+    every context. A factorial one has a diagonal ``A``: given enough different contexts, only one
+    set of axes then fits (Khemakhem et al. 2020). For models with one member.
 
     Parameters
     ----------
     n_context, n_components : int
     hidden_layer_sizes : sequence of int
     generator : torch.Generator
+    factorial : bool, default=False
     """
 
     def __init__(
@@ -126,12 +129,23 @@ class ConditionalNormal(nn.Module):
         n_components: int,
         hidden_layer_sizes: Sequence[int],
         generator: torch.Generator,
+        *,
+        factorial: bool = False,
     ) -> None:
         super().__init__()
         k = n_components
-        n_outputs = 2 * k + k * (k - 1) // 2
+        self.n_below = 0 if factorial else k * (k - 1) // 2
         self.n_components, self.n_context = k, n_context
+        n_outputs = 2 * k + self.n_below
         self.network = MemberMLP(1, [n_context, *hidden_layer_sizes, n_outputs], generator)
+        self.effect = nn.Parameter(torch.zeros(n_context, n_outputs))
+        self.base = nn.Parameter(torch.zeros(n_outputs))
+
+    @torch.no_grad()
+    def start_at(self, mean: LinearEffect, log_scale: LinearEffect) -> None:
+        """Begin at moments that are linear in the context, of a factorial prior."""
+        self.effect.copy_(torch.cat([mean.slope, log_scale.slope], dim=1))
+        self.base.copy_(torch.cat([mean.intercept, log_scale.intercept]))
 
     def log_prob(self, z: Tensor, model: VAE, context: Tensor | None = None) -> Tensor:
         """Log-density of (1, batch, ..., k) given the context (batch, n_context)."""
@@ -177,13 +191,14 @@ class ConditionalNormal(nn.Module):
         if context is None:
             raise ValueError("A conditional prior needs its context.")
         k = self.n_components
-        mean, raw, below = self.network(context.unsqueeze(0)).split(
-            [k, k, k * (k - 1) // 2], dim=-1
-        )
+        given = context.unsqueeze(0)
+        moments = self.network(given) + (given @ self.effect + self.base)
+        mean, raw, below = moments.split([k, k, self.n_below], dim=-1)
         log_scale = bounded(raw)
         whiten = torch.diag_embed((-log_scale).exp())
-        row, column = torch.tril_indices(k, k, offset=-1)
-        whiten[..., row, column] = below
+        if self.n_below:
+            row, column = torch.tril_indices(k, k, offset=-1)
+            whiten[..., row, column] = below
         return mean, whiten, -log_scale.sum(-1)
 
 

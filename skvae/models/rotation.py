@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -51,6 +52,40 @@ def random_rotation(k: int, generator: torch.Generator) -> Tensor:
     """Orthogonal (k, k), uniform (Stewart 1980)."""
     q, r = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))
     return q * r.diagonal().sign()
+
+
+def joint_diagonaliser(matrices: Tensor) -> Tensor:
+    """Orthogonal U (k, k) that makes all ``U' M U`` of symmetric M (m, k, k) nearly diagonal.
+
+    By Jacobi rotations in closed form (Cardoso and Souloumiac 1996).
+    """
+    k = matrices.shape[-1]
+    turn = torch.eye(k).to(matrices)
+    matrices = matrices.clone()
+    for _ in range(MAX_ROUNDS):
+        largest = 0.0
+        for p in range(k - 1):
+            for q in range(p + 1, k):
+                h = torch.stack(
+                    [matrices[:, p, p] - matrices[:, q, q], 2 * matrices[:, p, q]], dim=1
+                )
+                angle = _best_angle(h.mT @ h)
+                largest = max(largest, abs(angle))
+                c, s = math.cos(angle), math.sin(angle)
+                plane = torch.tensor([[c, -s], [s, c]]).to(matrices)
+                pair = [p, q]
+                matrices[:, :, pair] = matrices[:, :, pair] @ plane
+                matrices[:, pair] = plane.mT @ matrices[:, pair]
+                turn[:, pair] = turn[:, pair] @ plane
+        if largest < TOL:
+            break
+    return turn
+
+
+def _best_angle(gram: Tensor) -> float:
+    """Angle by which a plane is turned, from moments of differences and twice the products."""
+    on, off = float(gram[0, 0] - gram[1, 1]), float(gram[0, 1] + gram[1, 0])
+    return 0.5 * math.atan2(off, on + math.hypot(on, off))
 
 
 def turned(linear: LinearVAE, how: str, generator: torch.Generator) -> LinearVAE:

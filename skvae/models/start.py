@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,12 @@ class DecoderStart:
     weight: Tensor
     bias: Tensor
     free: Tensor
+
+    def along(self, axes: Tensor) -> DecoderStart:
+        """The same decoder of ``axes @ z``, where axes (k, k) may leave out given columns."""
+        k = len(axes)
+        own = torch.linalg.solve(axes.to(self.weight).mT, self.weight[:k])
+        return replace(self, weight=torch.cat([own, self.weight[k:]]))
 
 
 def decoder_start(

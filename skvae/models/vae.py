@@ -60,6 +60,8 @@ class VAE(nn.Module):
     known_holes : bool Tensor of shape (q,), set from outside
         Features that some training rows lack. In rows that lack others, the encoder's network is
         not asked.
+    tempered : bool, set from outside
+        Whether the linear posterior is wider or narrower than the exact one, on purpose.
     encoder, decoder : torch.nn.Module, optional
         A user's bodies in place of the residual networks, see `UserNetwork`. The encoder's takes
         features and mask, the decoder's takes ``z``, the context after either.
@@ -71,7 +73,9 @@ class VAE(nn.Module):
     frozen: Tensor
     floor: Tensor
     context_loadings: Tensor | None
+    prior_precision: Tensor | None
     known_holes: Tensor | None
+    tempered: bool = False
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class VAE(nn.Module):
         self.context = context or Context(0)
         self.register_buffer("context_loadings", self.context.loadings)
         self.register_buffer("known_holes", None)
+        self.register_buffer("prior_precision", linears[0].prior_precision)
         self.n_extra_components = n_extra_components
         self.n_components = linears[0].n_components + n_extra_components
         self.likelihoods = likelihoods
@@ -183,7 +188,8 @@ class VAE(nn.Module):
     def exact(self) -> bool:
         """Whether the posterior is: that of a linear model whose columns are all Gaussian."""
         kinds = [group.likelihood for group in self.likelihoods.groups]
-        return self.encoder is None and all(isinstance(kind, Gaussian) for kind in kinds)
+        linear = self.encoder is None and not self.tempered
+        return linear and all(isinstance(kind, Gaussian) for kind in kinds)
 
     @property
     def free_parameters(self) -> Tensor:
@@ -238,7 +244,11 @@ class VAE(nn.Module):
         if context is not None and self.context_loadings is not None:
             centred = centred - context @ self.context_loadings
         return gaussian_experts(
-            self.loadings, self.noise_variance, centred, observed.expand(centred.shape)
+            self.loadings,
+            self.noise_variance,
+            centred,
+            observed.expand(centred.shape),
+            self.prior_precision,
         )
 
     def _encode(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.inference.ensemble import Table
 from skvae.inference.importance import importance_sample, noise_block
 from skvae.inference.proposals import Proposal
+from skvae.models.complete import solve_linear_vae
 from skvae.models.context import Context
 from skvae.models.hierarchical import HierarchicalVAE
 from skvae.models.linear import LinearVAE, choose_n_components, fit_linear_vae
@@ -24,92 +26,39 @@ from skvae.models.priors import (
     StandardNormal,
     VampPrior,
 )
-from skvae.models.rotation import turned
+from skvae.models.rotation import random_rotation, turned
+from skvae.models.sources import Sources
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
 from skvae.nn.inputs import EncoderInputs, fit_edges
-from skvae.training.data import Batch, Tensors, TrainingTable, hold_out
+from skvae.nn.mlp import MemberMLP
+from skvae.training.contrast import (
+    N_STARTS,
+    contrastive_start,
+    follow,
+    linear_decoder,
+    sources_of,
+    told_apart,
+)
+from skvae.training.data import Tensors, hold_out
+from skvae.training.density_settings import DensityReport, DensitySettings
 from skvae.training.fit import COMPONENT_CANDIDATES, LINEAR_ROWS
-from skvae.training.loop import History, LoopSettings, train
-from skvae.training.objectives import ImportanceWeightedBound
+from skvae.training.loop import train
+from skvae.training.objectives import ImportanceWeightedBound, Objective, WarmUp
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
 
-# Rows that decide when to stop, and samples of the bound on each.
-MOST_VALIDATION_ROWS, VALIDATION_SAMPLES = 2000, 32
+# Samples of the bound on rows that decide when to stop.
+VALIDATION_SAMPLES = 32
 # Entries that decide on the number of components.
 COMPONENT_FRACTION = 0.05
 # The linear start is good enough when a round adds less than this, in nats per row and column.
 START_TOL = 1e-4
 # Precision per row of a normal prior on the linear effect of a context.
 CONTEXT_RIDGE = 1e-2
-
-
-@dataclass(frozen=True)
-class DensitySettings:
-    """What an estimator asks for; names as in the estimators."""
-
-    n_components: int | str | None
-    hidden_layer_sizes: tuple[int, ...]
-    n_importance_samples: int
-    beta: float
-    weight_decay: float
-    max_iter: int
-    batch_size: int
-    learning_rate: float
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    verbose: bool
-    prior: str = "normal"
-    n_mixture: int = 1
-    free_bits: float = 0.0
-    kl_warmup: float = 0.0
-    isotropic: bool = False
-    rotation: str = "auto"
-    conditioning: str = "decoder"
-    hierarchy: str = "markov"
-    layer_inference: str = "top_down"
-    inference: str = "amortized"
-    encoder: nn.Module | None = None
-    decoder: nn.Module | None = None
-    # Latent dimensions of several stochastic layers; the first has `n_components`.
-    layers: tuple[int, ...] = ()
-    # Rows that decide on the number of components; None for all that the linear start sees.
-    component_rows: int | None = None
-    # The encoder's network is not asked about rows with holes that training never showed.
-    cautious: bool = False
-
-    def n_held_out(self, n_rows: int) -> int:
-        """How many of the rows decide when to stop."""
-        if not self.early_stopping:
-            return 0
-        return min(int(self.validation_fraction * n_rows), MOST_VALIDATION_ROWS)
-
-    @property
-    def loop(self) -> LoopSettings:
-        """How to train."""
-        return LoopSettings(
-            max_iter=self.max_iter,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=torch.tensor([self.weight_decay]),
-            n_iter_no_change=self.n_iter_no_change if self.early_stopping else 0,
-            tol=self.tol,
-            verbose=self.verbose,
-        )
-
-
-@dataclass
-class DensityReport:
-    """What happened in a fit."""
-
-    n_components: int = 0
-    component_scores: dict[int, float] = field(default_factory=dict)
-    n_linear_iter: int = 0
-    history: History = field(default_factory=History)
-    matching: History = field(default_factory=History)
+# Rows or columns, whichever are fewer, up to which noise of its own for every column is found by
+# eigenvalues; beyond, rounds of expectation maximisation are faster.
+MOST_DIRECTIONS = 1000
 
 
 class DensityFitter:
@@ -127,6 +76,7 @@ class DensityFitter:
         self.generator = torch.Generator().manual_seed(seed)
         self.likelihoods = ColumnLikelihoods(data.likelihoods)
         self.report = DensityReport()
+        self.solved: LinearVAE | None = None
 
     def fit(self) -> tuple[VAE, DensityReport]:
         """Train everything."""
@@ -138,6 +88,8 @@ class DensityFitter:
         held_out, rows = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         model = self._model(rows)
         if self.settings.hidden_layer_sizes and self.settings.max_iter > 0:
+            if self._is_told(model):
+                model = self._told_apart(model, rows, held_out)
             self._train(model, rows, held_out)
         model.eval().requires_grad_(False)
         return model, self.report
@@ -161,17 +113,22 @@ class DensityFitter:
         """The model before training, on all rows; the decoder sees `n_decoded` of the context."""
         return self._model(torch.arange(len(self.data.features)), n_decoded)
 
-    def _model(self, rows: Tensor, n_decoded: int | None = None) -> VAE:
+    def _model(self, rows: Tensor, n_decoded: int | None = None, turn: Tensor | None = None) -> VAE:
         data, settings = self.data, self.settings
         effect = self._context_effect(rows)
-        linear = self._linear(rows, effect)
+        linear = self.solved
+        if linear is None or turn is None:  # other axes need no other solution
+            self.solved = linear = self._linear(rows, effect)
+        told = replace(linear, noise_variance=linear.noise_variance / self._temperature)
         # What the decoder is told acts like further latent dimensions.
-        told = linear
         if effect is not None:
             seen = effect[:n_decoded].mT
-            told = replace(linear, loadings=torch.cat([linear.loadings, seen], dim=1))
+            told = replace(told, loadings=torch.cat([told.loadings, seen], dim=1))
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
+        sources = self._sources(linear, rows, turn)
+        if sources is not None:
+            linear, start = linear.along(sources.axes).single(), start.along(sources.axes)
         width = 0 if data.context is None else data.context.shape[1]
         by_prior = width if settings.conditioning in ("prior", "both") else 0
         loadings = None if effect is None else effect[None]
@@ -204,6 +161,9 @@ class DensityFitter:
             decoder=decoder,
         )
         model.prior = self._prior(model, rows, by_prior)
+        if sources is not None and isinstance(model.prior, ConditionalNormal):
+            model.prior.start_at(sources.mean, sources.log_scale)
+        model.tempered = self._temperature != 1
         if settings.cautious:
             seen = data.observed[rows].index_select(1, data.feature_columns)
             model.known_holes = ~seen.all(0)
@@ -230,11 +190,7 @@ class DensityFitter:
     def _linear(self, rows: Tensor, effect: Tensor | None) -> LinearVAE:
         data, settings = self.data, self.settings
         some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
-        x = data.features[some].double()
-        if effect is not None and data.context is not None:
-            x = x - data.context[some].double() @ effect.double()
-        observed = data.observed[some].index_select(1, data.feature_columns)
-        weight = data.weight[some].double()
+        x, observed, weight = self._linear_rows(some, effect)
         k = settings.n_components
         if k is None:
             k = x.shape[1]
@@ -249,16 +205,22 @@ class DensityFitter:
         self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.
         alone = not settings.hidden_layer_sizes
-        linear = fit_linear_vae(
-            x,
-            observed,
-            k,
-            sample_weight=weight,
-            isotropic=settings.isotropic,
-            max_iter=2000 if alone else 200,
-            tol=1e-7 if alone else START_TOL * x.shape[1],
-            ridge=1e-6 if alone else 1e-3,
-        )
+        equal = settings.isotropic or settings.noise_variance is not None
+        cheap = equal or min(x.shape) <= MOST_DIRECTIONS
+        if alone and cheap and bool(data.observed[rows].all()):
+            x, _, weight = self._linear_rows(rows, effect)
+            linear = solve_linear_vae(x, k, sample_weight=weight, **self._noise)
+        else:
+            linear = fit_linear_vae(
+                x,
+                observed,
+                k,
+                sample_weight=weight,
+                max_iter=2000 if alone else 200,
+                tol=1e-7 if alone else START_TOL * x.shape[1],
+                ridge=1e-6 if alone else 1e-3,
+                **self._noise,
+            )
         self.report.n_linear_iter = linear.n_iter
         rotation = settings.rotation
         if rotation == "auto" and alone:
@@ -266,6 +228,70 @@ class DensityFitter:
         if rotation != "auto":
             linear = turned(linear, rotation, self.generator)
         return linear.single()
+
+    @property
+    def _finds_sources(self) -> bool:
+        """Whether latents are independent given the context, which only the prior sees."""
+        settings = self.settings
+        given = self.data.context is not None and settings.conditioning == "prior"
+        return given and not settings.layers
+
+    def _is_told(self, model: VAE) -> bool:
+        """Whether it is trained to tell contexts apart, which users' encoders are not."""
+        return self._finds_sources and isinstance(model.encoder, MemberMLP)
+
+    def _sources(self, linear: LinearVAE, rows: Tensor, turn: Tensor | None) -> Sources | None:
+        """Their axes and moments, or those of axes that are turned otherwise."""
+        if not self._finds_sources:
+            return None
+        some = rows[torch.randperm(len(rows), generator=self.generator)[:LINEAR_ROWS]]
+        return sources_of(linear, self.data.table(some), turn)
+
+    def _told_apart(self, model: VAE, rows: Tensor, held_out: Tensor) -> VAE:
+        """The model once its encoder tells contexts apart and its decoder follows."""
+        data, loop = self.data, self.settings.loop
+        table = data.table(rows)
+
+        def turned_start() -> VAE:
+            turn = random_rotation(model.n_components, self.generator)
+            return self._model(rows, turn=turn)
+
+        starts = [lambda: model, *[turned_start] * (N_STARTS - 1)]
+        judged = data.table(held_out) if len(held_out) else table
+        model = contrastive_start(starts, table, judged, loop, self.generator)
+        free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
+        start = decoder_start(linear_decoder(model, table), self.likelihoods, data.specs, free)
+        follow(model, start, table, loop, self.generator)
+        return model
+
+    def _linear_rows(self, rows: Tensor, effect: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the linear VAE models of rows: features without the context, holes and weights."""
+        data = self.data
+        x = data.features[rows].double()
+        if effect is not None and data.context is not None:
+            x = x - data.context[rows].double() @ effect.double()
+        observed = data.observed[rows].index_select(1, data.feature_columns)
+        return x, observed, data.weight[rows].double()
+
+    @property
+    def _noise(self) -> dict[str, Any]:
+        """What the linear VAE is told about its noise."""
+        known = self.settings.noise_variance
+        return {
+            "isotropic": self.settings.isotropic,
+            "noise_variance": None if known is None else known * self._temperature,
+        }
+
+    @property
+    def _temperature(self) -> float:
+        """How much noisier rows look to the posterior of a linear model than to its decoder.
+
+        With a known noise variance s the best posterior under ``beta`` is that of noise beta s, and
+        the loadings are the most likely ones for that noise: ``q(z | x)`` maximises ``E_q log p(x |
+        z) - beta KL`` where it is proportional to ``p(x | z)^(1 / beta) p(z)``.
+        """
+        tempered = self.settings.noise_variance is not None and not self.settings.hidden_layer_sizes
+        return self.settings.beta if tempered else 1.0
 
     def _inputs(self, rows: Tensor) -> EncoderInputs:
         data = self.data
@@ -276,7 +302,11 @@ class DensityFitter:
         settings, data = self.settings, self.data
         if n_context:
             return ConditionalNormal(
-                n_context, model.n_components, settings.hidden_layer_sizes, self.generator
+                n_context,
+                model.n_components,
+                settings.hidden_layer_sizes,
+                self.generator,
+                factorial=settings.conditioning == "prior",
             )
         if settings.prior == "normal":
             return StandardNormal()
@@ -296,10 +326,13 @@ class DensityFitter:
     def _train(self, model: VAE, rows: Tensor, held_out: Tensor) -> None:
         data, settings = self.data, self.settings
         table = data.table(rows)
+        loop = settings.loop
         bound = ImportanceWeightedBound(
             settings.n_importance_samples, settings.beta, settings.free_bits
         )
-        objective = WarmUp(bound, math.ceil(settings.kl_warmup * settings.max_iter))
+        objective: Objective = WarmUp(bound, math.ceil(settings.kl_warmup * settings.max_iter))
+        if self._is_told(model):
+            objective, loop = told_apart(objective, table, loop)
         validate: Callable[[VAE], Tensor] | None = None
         if len(held_out):
             part = Table(
@@ -311,34 +344,7 @@ class DensityFitter:
             )
             noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
             validate = HeldOutBound(part, data.weight[held_out], noise, settings.beta)
-        self.report.history = train(
-            model, table, objective, validate, settings.loop, self.generator
-        )
-
-
-@dataclass
-class WarmUp:
-    """A bound whose divergence counts more from step to step (Bowman et al. 2016).
-
-    Attributes
-    ----------
-    bound : ImportanceWeightedBound
-    n_steps : int
-        Steps until it counts in full; 0 for from the start.
-    """
-
-    bound: ImportanceWeightedBound
-    n_steps: int
-    taken: int = 0
-
-    def __call__(
-        self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
-    ) -> Tensor:
-        bound = self.bound
-        if self.taken < self.n_steps:
-            self.taken += 1
-            bound = replace(bound, beta=bound.beta * self.taken / self.n_steps)
-        return bound(model, table, batch, generator)
+        self.report.history = train(model, table, objective, validate, loop, self.generator)
 
 
 @dataclass(frozen=True, eq=False)

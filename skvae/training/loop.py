@@ -178,7 +178,8 @@ def one_cycle(
 def _decay(model: VAE, weight_decay: Tensor, learning_rate: float) -> None:
     factor = (1 - learning_rate * weight_decay).clamp(min=0.0)[:, None, None]
     for weight in model.network_weights:
-        weight.mul_(factor)
+        if weight.requires_grad:
+            weight.mul_(factor)
 
 
 def row_stream(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from skvae.models.rotation import rotated
 from skvae.models.start import decoder_start
 from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Tensors
-from skvae.training.density import DensityReport, DensitySettings
+from skvae.training.density_settings import DensityReport, DensitySettings
 from skvae.training.loop import train
 from skvae.training.matching import N_HIDINGS, HeldOutBound, MatchedBound
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -65,6 +65,31 @@ class ImportanceWeightedBound:
         mean = sample.divergence.mean((1, 2))[:, None]
         # Below the least, the divergence is taken out of the bound.
         return bound + self.beta * torch.where(mean < least, mean - least, 0.0)
+
+
+@dataclass
+class WarmUp:
+    """A bound whose divergence counts more from step to step (Bowman et al. 2016).
+
+    Attributes
+    ----------
+    bound : ImportanceWeightedBound
+    n_steps : int
+        Steps until it counts in full; 0 for from the start.
+    """
+
+    bound: ImportanceWeightedBound
+    n_steps: int
+    taken: int = 0
+
+    def __call__(
+        self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        bound = self.bound
+        if self.taken < self.n_steps:
+            self.taken += 1
+            bound = replace(bound, beta=bound.beta * self.taken / self.n_steps)
+        return bound(model, table, batch, generator)
 
 
 @dataclass(frozen=True)

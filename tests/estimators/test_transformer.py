@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -43,68 +42,6 @@ def mixed_frame(n=200, seed=0):
 def mixed():
     X = mixed_frame()
     return X, VAETransformer(2, max_iter=150, random_state=0).fit(X)
-
-
-# The linear VAE -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("k", [1, 3, 6])
-def test_linear_vae_is_factor_analysis(k):
-    X = StandardScaler().fit_transform(load_wine().data)
-    linear = VAETransformer(k, hidden_layer_sizes=()).fit(X)
-    exact = FactorAnalysis(k, tol=1e-9, max_iter=20_000, svd_method="lapack").fit(X)
-    assert linear.score(X) == pytest.approx(exact.score(X), abs=2e-3)
-
-
-@pytest.mark.parametrize("k", [1, 3, 6])
-def test_isotropic_linear_vae_is_probabilistic_pca(k):
-    X = StandardScaler().fit_transform(load_wine().data)
-    linear = VAETransformer(k, hidden_layer_sizes=(), noise="isotropic").fit(X)
-    exact = PCA(k).fit(X)
-    # scikit-learn divides by n - 1.
-    assert linear.score(X) == pytest.approx(exact.score(X), abs=2e-3)
-    loadings = linear.inverse_transform(np.eye(k)) - linear.inverse_transform(np.zeros((k, k)))
-    within = loadings @ exact.components_.T @ exact.components_
-    assert_allclose(within, loadings, atol=1e-3)
-
-
-def test_dimensions_below_the_noise_collapse():
-    # Lucas et al. (2019): an eigenvalue below the noise variance leaves its column at zero.
-    rng = np.random.default_rng(0)
-    loadings = rng.normal(size=(2, 8))
-    loadings /= np.linalg.norm(loadings, axis=0)  # all columns with one scale
-    X = rng.normal(size=(5000, 2)) @ loadings + 0.5 * rng.normal(size=(5000, 8))
-    linear = VAETransformer(5, hidden_layer_sizes=(), noise="isotropic").fit(X)
-    spread = linear.transform(X).std(axis=0)
-    singular = np.linalg.svd(
-        linear.inverse_transform(np.eye(5)) - linear.inverse_transform(np.zeros((5, 5))),
-        compute_uv=False,
-    )
-    assert (singular[:2] > 0.5).all()
-    assert (singular[2:] < 0.2).all()
-    assert (spread < 1.01).all()
-
-
-def test_linear_densities_are_exact_for_partial_rows():
-    X = StandardScaler().fit_transform(load_iris().data)
-    linear = VAETransformer(1, hidden_layer_sizes=(), random_state=0).fit(X)
-    model = linear._latent.model
-    W, psi = model.loadings[0].double().numpy(), model.noise_variance[0].double().numpy()
-    covariance, mean = W @ W.T + np.diag(psi), model.mean[0].double().numpy()
-    part = X.copy()
-    part[:, 2] = np.nan
-    some = [0, 1, 3]
-    from scipy.stats import multivariate_normal
-
-    scale, shift = X.std(axis=0)[some], X.mean(axis=0)[some]
-    expected = (
-        multivariate_normal(mean[some], covariance[np.ix_(some, some)]).logpdf(
-            (X[:, some] - shift) / scale
-        )
-        - np.log(scale).sum()
-    )
-    assert_allclose(linear.score_samples(part), expected, atol=1e-3)
-    assert_allclose(linear.effective_sample_size(part, n_samples=64), 64, rtol=1e-3)
 
 
 # Latents --------------------------------------------------------------------------------------
@@ -380,11 +317,6 @@ def test_frames_of_latents_come_back_without_a_warning(mixed, recwarn):
     z.to_numpy().flags.writeable = False
     model.inverse_transform(z)
     assert not [w for w in recwarn if "writable" in str(w.message)]
-
-
-def test_weights_on_the_divergence_need_networks():
-    with pytest.raises(ValueError, match=r"beta=4 is for the networks"):
-        VAETransformer(2, beta=4, hidden_layer_sizes=()).fit(load_iris().data)
 
 
 def test_stronger_divergence_compresses_more():

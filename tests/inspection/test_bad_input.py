@@ -17,11 +17,18 @@ from skvae.inspection import (
     TraversalDisplay,
     amortization_gap,
     bound_curve,
+    identifiability,
     latent_report,
+    linear_report,
 )
 
-FUNCTIONS = [latent_report, bound_curve, amortization_gap]
-TAKERS = [*FUNCTIONS, LatentMapDisplay.from_estimator, TraversalDisplay.from_estimator]
+FUNCTIONS = [latent_report, bound_curve, amortization_gap, identifiability]
+TAKERS = [
+    *FUNCTIONS,
+    linear_report,
+    LatentMapDisplay.from_estimator,
+    TraversalDisplay.from_estimator,
+]
 OTHERS = [PCA(), VAETransformer, make_pipeline(VAETransformer()), "vae"]
 X = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -166,11 +173,12 @@ def settings():
 @pytest.mark.parametrize("look", FUNCTIONS)
 def test_session_is_neither_heeded_nor_changed(cases, look, kind):
     model, rows = getattr(cases, kind)
-    options = {"max_iter": 5} if look is amortization_gap else {}
+    options = {amortization_gap: {"max_iter": 5}, identifiability: {"n_refits": 1}}
 
     def numbers():
-        result = look(model, rows[:30], **options)
-        return result.dimensions if look is latent_report else result
+        result = look(model, rows[:30], **options.get(look, {}))
+        parts = {latent_report: "dimensions", identifiability: "refits"}
+        return getattr(result, parts[look]) if look in parts else result
 
     usual = numbers()
     before = settings()

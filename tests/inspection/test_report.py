@@ -107,6 +107,12 @@ def test_all_dimensions_are_inactive(tables):
     assert "hidden_layer_sizes='auto'" in report.verdict
 
 
+def test_known_noise_may_hide_all_dimensions(cases):
+    X = cases.linear[1]
+    model = VAETransformer(2, hidden_layer_sizes=(), noise=9).fit(X)
+    assert "lower it (now 9), see linear_report" in latent_report(model, X).verdict
+
+
 def test_threshold_decides_what_is_active(cases):
     model, X = cases.linear
     variance = latent_report(model, X).dimensions["variance_of_mean"]

@@ -86,6 +86,62 @@ def test_no_round_lowers_the_likelihood(toys, isotropic, share, weighted):
     assert path[-1] > path[0]
 
 
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_known_noise_stays_and_no_round_lowers_the_likelihood(toys, share):
+    x = factor_data(toys, n=80)
+    observed = toys.random_mask(*x.shape, share)
+    settings = {"noise_variance": 0.7, "ridge": 0.0, "tol": -math.inf}
+    fits = [fit_linear_vae(x, observed, 2, max_iter=rounds, **settings) for rounds in range(12)]
+    assert all((fit.noise_variance == 0.7).all() for fit in fits)
+    assert np.diff([mean_log_prob(fit, x, observed) for fit in fits]).min() > -1e-9
+
+
+def test_equal_noise_starts_equal(toys):
+    """A better fit with unequal noise at the start would end the rounds after the first."""
+    x = factor_data(toys, n=80)
+    observed = toys.random_mask(*x.shape, 0.7)
+    observed[:, 0], observed[:, 1] = True, x[:, 0] > 0
+    few, many = (fit_linear_vae(x, observed, 2, isotropic=True, max_iter=n) for n in (0, 200))
+    assert (few.noise_variance == few.noise_variance[0]).all()
+    assert many.n_iter > 5
+    assert mean_log_prob(many, x, observed) > mean_log_prob(few, x, observed) + 0.1
+
+
+def test_complete_rows_are_their_own_second_moment(toys):
+    x = factor_data(toys, n=40)
+    model = toys.linear_vae(6, 2, 5, torch.float64)
+    centred = x - model.mean
+    torch.testing.assert_close(model.second_moment(x, everything(x)), centred.mT @ centred)
+
+
+def test_second_moment_of_holes_is_that_of_gaussian_conditioning(toys):
+    x = factor_data(toys, n=20)
+    observed = toys.random_mask(*x.shape, 0.5)
+    observed[0] = False
+    model, expected = toys.linear_vae(6, 2, 5, torch.float64), torch.zeros(6, 6).double()
+    full = covariance(model)
+    for row, seen in zip(x - model.mean, observed, strict=True):
+        gain = full[:, seen] @ torch.linalg.inv(full[seen][:, seen])
+        mean = gain @ row[seen]
+        expected += torch.outer(mean, mean) + full - gain @ full[seen]
+    dirty = x.where(observed, math.nan)
+    torch.testing.assert_close(model.second_moment(dirty, observed), expected)
+
+
+@pytest.mark.parametrize("kind", [{"isotropic": True}, {"noise_variance": 0.7}])
+def test_with_holes_columns_are_eigenvectors_of_what_is_expected(toys, kind):
+    """By Fisher's identity, wherever the holes are: here the second column hides by the first."""
+    x = factor_data(toys, n=80)
+    observed = toys.random_mask(*x.shape, 0.7)
+    observed[:, 0], observed[:, 1] = True, x[:, 0] > 0
+    model = fit_linear_vae(x, observed, 2, max_iter=5000, **EXACT, **kind)
+    scale = model.noise_variance.sqrt().unsqueeze(-1)
+    moment = model.second_moment(x, observed) / len(x) / scale / scale.mT
+    columns = model.loadings / scale
+    gram = torch.eye(2).double() + columns.mT @ columns
+    torch.testing.assert_close(moment @ columns, columns @ gram, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_density_is_that_of_the_observed_subvector(toys, seed):
     model = toys.linear_vae(5, 2, seed, torch.float64)

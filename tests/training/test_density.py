@@ -7,8 +7,8 @@ import torch
 
 from skvae.models import fit_linear_vae
 from skvae.training.data import Batch
-from skvae.training.density import DensityFitter, DensitySettings, WarmUp
-from skvae.training.objectives import ImportanceWeightedBound
+from skvae.training.density import DensityFitter, DensitySettings
+from skvae.training.objectives import ImportanceWeightedBound, WarmUp
 
 SETTINGS = DensitySettings(
     n_components=2,
