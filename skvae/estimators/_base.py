@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -253,6 +253,19 @@ class BaseVAE(BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
+
+
+def refuse_without_model() -> NoReturn:
+    """Say that there is nothing to look into.
+
+    Raises
+    ------
+    ValueError
+    """
+    raise ValueError(
+        "No column varied over the rows that the estimator was fitted on: it has no model of rows, "
+        "and no posteriors. Fit it on rows that differ."
+    )
 
 
 def hidden_sizes(sizes: Any, n_rows: int) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.readout import BlockReadout
+from skvae.inference.scored import ScoredRows
 from skvae.inference.session import torch_defaults
 from skvae.models.clusters import ClusteredBlocks
 from skvae.models.fusion import FusedPosterior, views
@@ -126,13 +127,23 @@ class BlockLatentModel(LatentModel):
         """The table in parts of so many rows, or of fewer that their posteriors fit into memory."""
         table = self.table(rows)
         n_views = len(views(self.model.blocks.n_blocks, self.model.fusion))
+        yield from table.chunks(min(most, self._most_rows(table, n_views)))
+
+    def _most_rows(self, table: Table, n_views: int) -> int:
+        """Whose posteriors fit into memory."""
         # Of a row, the clusters' shares, and matrices too if its holes are like no other row's.
         k, n_clusters = self.model.n_components, len(self.model.prior.centres)
         entries = n_clusters
         if self.model.has_holes(table.masks[1][0]):
             entries += k * (2 * k + n_clusters)
-        entries *= n_views
-        yield from table.chunks(max(1, min(most, ENTRIES_AT_ONCE // entries)))
+        return max(1, ENTRIES_AT_ONCE // (entries * n_views))
+
+    def scored(self, rows: Rows) -> ScoredRows:
+        """As of `LatentModel.scored`: beside the product of plain experts, as for densities."""
+        scored = self._scorer.scored(rows)
+        (share,) = scored.shares
+        share = replace(share, most_rows=self._most_rows(share.table, 1))
+        return replace(scored, shares=(share,))
 
     @property
     def _scorer(self) -> LatentModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,10 @@ from torch import Tensor
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._representation import ColumnVectors, LatentVectors
 from skvae.inference import Table, noise_block
+from skvae.inference.scored import ScoredRows, Share
 from skvae.inference.session import torch_defaults
+from skvae.models.chained import AuxiliaryModel, StackedModel
+from skvae.models.joint import JointModel
 from skvae.models.semi_supervised import ClassConditionalVAE, gaussian_log_prob
 
 # Rows times classes times samples that are decoded at once.
@@ -145,6 +148,29 @@ class ClassDensity:
         weights = log_p[0].double() + density - log_q[0].double()
         return (weights.logsumexp(1) - math.log(n_samples)).numpy()
 
+    @torch_defaults()
+    def scored(self, rows: Rows) -> ScoredRows:
+        """Rows beside the models of all classes, for those who look into them."""
+        alone = self.latent.scored(rows)
+        (share,), vectors = alone.shares, self._vectors(rows)
+        model, shares = self._joint_model, []
+        for label, weight in zip(torch.eye(len(self.prior)), self.prior, strict=True):
+            context = torch.cat([label.expand(len(vectors), -1), vectors], dim=1)
+            table = replace(share.table, context=context)
+            shares.append(Share(model, table, float(weight)))
+        return replace(alone, shares=tuple(shares))
+
+    @property
+    def _joint_model(self) -> JointModel:
+        """Of a row and all of its latents, given one-hot labels and `_vectors`."""
+        model, auxiliary = self.model, self.model.auxiliary
+        if isinstance(self.representation, LatentVectors):
+            scale, mean = self._units(self.representation)
+            return StackedModel(self.latent.model, model.vae, mean.float(), scale.float())
+        if auxiliary is not None:
+            return AuxiliaryModel(model, auxiliary, len(self.prior))
+        return model.vae
+
     # Rows -----------------------------------------------------------------------------------
 
     @torch_defaults()
@@ -210,6 +236,10 @@ class RowDensity:
     def log_prob(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``log p(x_o)`` in the units of the columns, float64 of shape (n,)."""
         return self.latent.log_prob(rows, "importance", n_samples)
+
+    def scored(self, rows: Rows) -> ScoredRows:
+        """Rows beside M1, for those who look into it."""
+        return self.latent.scored(rows)
 
     @torch_defaults()
     def sample(self, codes: np.ndarray, generator: torch.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from skvae.estimators._training_rows import (
 )
 from skvae.inference.label_stack import shifted_prior
 from skvae.inference.propagation import NeighbourGraph
+from skvae.inference.scored import ScoredRows
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
 from skvae.training import Tensors
 from skvae.training.density import DensityFitter, DensitySettings
@@ -116,6 +118,15 @@ class FittedClassifier(DensityEstimator):
             self._density = self._density_of_rows(train, believed)
         else:
             self._density = ClassDensity(self._latent, model, representation, self.label_prior_)
+
+    def _rows(self, X: Any) -> Rows:
+        """Check and encode a user's table."""
+        self._check_input(X)
+        return Rows(*self._codec.encode(X))
+
+    def _scored_rows(self, X: Any) -> ScoredRows:
+        """Rows beside the models of all classes."""
+        return self._density.scored(self._rows(X))
 
     # Steps ----------------------------------------------------------------------------------
 

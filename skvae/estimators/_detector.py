@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from skvae.estimators._base import refuse_without_model
 from skvae.estimators._density import DensityEstimator
 from skvae.estimators._detection import ConstantTable, Detection
 from skvae.estimators._latent import LatentModel, Rows
+from skvae.inference.scored import ScoredRows
 from skvae.inference.session import torch_defaults
 from skvae.inference.tails import MarginalTails, lowest, smallest_above, weighted_quantiles
 from skvae.training.density import DensityFitter
@@ -99,6 +101,12 @@ class FittedDetector(DensityEstimator):
         """Check and encode a user's table."""
         self._check_input(X)
         return Rows(*self._codec.encode(X))
+
+    def _scored_rows(self, X: Any) -> ScoredRows:
+        """Rows beside the model that they are judged by."""
+        if isinstance(self._detection, ConstantTable):
+            refuse_without_model()
+        return self._latent.scored(self._rows(X))
 
     @property
     def _statistic(self) -> str:

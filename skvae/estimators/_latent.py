@@ -15,6 +15,7 @@ from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.importance import AnyPosterior, ImportanceSample, mixture_sample
 from skvae.inference.proposals import Amortized, Proposal, divided
+from skvae.inference.scored import ScoredRows, Share
 from skvae.inference.session import torch_defaults
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
@@ -294,6 +295,12 @@ class LatentModel:
             driven = model.decode(z, part.context)
             each = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
             yield each.double().logsumexp(-1) - math.log(n_samples)
+
+    def scored(self, rows: Rows) -> ScoredRows:
+        """Rows beside the model, for those who look into it."""
+        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        silent = ~rows.observed.any(axis=1)
+        return ScoredRows((Share(self.model, self.table(rows)),), jacobian, silent, self.seed)
 
     # Units ----------------------------------------------------------------------------------
 

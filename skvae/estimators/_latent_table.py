@@ -14,6 +14,7 @@ from skvae.estimators._conditions import Conditions
 from skvae.estimators._density import DensityEstimator
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.inference import Table
+from skvae.inference.scored import ScoredRows
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column
 
@@ -240,6 +241,10 @@ class LatentTable(DensityEstimator):
         check_positive(n_samples, "n_samples")
         rows = self._rows(X)
         return self._latent.layer_divergences(rows, int(n_samples))
+
+    def _scored_rows(self, X: Any) -> ScoredRows:
+        """Rows beside what scores them."""
+        return self._latent.scored(self._rows(X))
 
     # Generation -----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import torch
 
 from skvae.inference import Ensemble, Table
 from skvae.inference.calibration import ErrorCalibration
+from skvae.inference.scored import ScoredRows, Share
 from skvae.tabular.scaling import TableScaler
 
 LARGEST = np.finfo(np.float64).max
@@ -165,6 +166,14 @@ class TablePredictor:
         scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
         # Saying nothing is certain, unless holes say something.
         return scores if self.hidden is not None else np.where(observed.any(axis=1), scores, 0.0)
+
+    def scored(self, values: np.ndarray, observed: np.ndarray, seed: int) -> ScoredRows:
+        """Rows beside the density's members; there must be some."""
+        table, density = self._table(values, observed), self.ensemble.density
+        jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = jacobian + density.log_jacobian(table).double().numpy()
+        silent = ~observed.any(axis=1) & (self.hidden is None)
+        return ScoredRows((Share(density.model, table),), jacobian, silent, seed)
 
     def effective_sample_size(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Of the samples behind every row's estimates, mean over members; float64 of shape (n,)."""

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from skvae.estimators._base import BaseVAE
+from skvae.estimators._base import BaseVAE, refuse_without_model
 from skvae.estimators._prediction import TablePredictor
+from skvae.inference.scored import ScoredRows
 
 
 class SampledDensity(BaseVAE):
     """What an estimator says about the importance samples behind its answers."""
 
     _predictor: TablePredictor
+    # Of the noise of draws.
+    _draw_seed: int
 
     @abstractmethod
     def score_samples(self, X: Any) -> np.ndarray:
@@ -54,3 +57,10 @@ class SampledDensity(BaseVAE):
         float
         """
         return float(np.mean(self.score_samples(X)))
+
+    def _scored_rows(self, X: Any) -> ScoredRows:
+        """Rows beside the members of the density."""
+        self._check_input(X)
+        if self._predictor.ensemble is None:
+            refuse_without_model()
+        return self._predictor.scored(*self._codec.encode(X), self._draw_seed)

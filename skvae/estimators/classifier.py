@@ -383,8 +383,3 @@ class SemiSupervisedVAEClassifier(
         if unknown:
             raise ValueError(f"y names the class {unknown[0]!r}, unknown at fit: {known[:20]}.")
         return np.resize([known.index(label) for label in labels.tolist()], n)
-
-    def _rows(self, X: Any) -> Rows:
-        """Check and encode a user's table."""
-        self._check_input(X)
-        return Rows(*self._codec.encode(X))

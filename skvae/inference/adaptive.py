@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from skvae.inference.ensemble import DECODED_AT_ONCE, Table
 from skvae.inference.importance import noise_block
 from skvae.inference.proposals import Proposed, encode
 from skvae.inference.refit import BLOCK, MIRRORED_PAIRS, PosteriorRefit, RefitSettings
-from skvae.models.vae import VAE
+from skvae.models.joint import JointModel
 
 # Steps long at first and short at last find a row's posterior in half as many as equal ones.
 SETTINGS = RefitSettings(
@@ -49,18 +50,24 @@ class Adaptive:
     seed: int
     settings: RefitSettings = SETTINGS
 
-    def propose(self, model: VAE, part: Table) -> Proposed:
+    def propose(self, model: JointModel, part: Table) -> Proposed:
         """The rows' own; the encoder's alone where it is exact."""
         encoder = encode(model, part)
         if model.exact:
             return Proposed(encoder, (encoder,))
+        move, log_scale = self.find(model, part)
+        moved = (move != 0).any(-1, keepdim=True)
+        wider = encoder.shifted(move, log_scale + WIDENING * moved)
+        return Proposed(encoder.shifted(move, log_scale), (wider, encoder))
+
+    def find(self, model: JointModel, part: Table) -> Tensor:
+        """How far the rows' own are from the encoder's, move and log scale (2, n_members, n, k)."""
+        if model.exact:
+            return torch.zeros(2, model.n_members, len(part.features), model.n_components)
         check = noise_block(CHECK_SAMPLES, model.n_components, self.seed + CHECK_SUCCESSOR)
         rows = DECODED_AT_ONCE // (2 * MIRRORED_PAIRS * model.n_members)
         found = []
         for piece in part.chunks(max(1, rows // BLOCK) * BLOCK):
             generator = torch.Generator().manual_seed(self.seed + CHECK_SUCCESSOR)
             found.append(PosteriorRefit(model, piece, check, generator).run(self.settings))
-        move, log_scale = torch.cat(found, dim=2)
-        moved = (move != 0).any(-1, keepdim=True)
-        wider = encoder.shifted(move, log_scale + WIDENING * moved)
-        return Proposed(encoder.shifted(move, log_scale), (wider, encoder))
+        return torch.cat(found, dim=2)

@@ -142,6 +142,10 @@ class GenerativeSource:
         parts = [self.sample(part).log_prob for part in table.chunks(self.chunk_size)]
         return torch.logsumexp(torch.cat(parts, dim=1), 0) - math.log(self.model.n_members)
 
+    def log_jacobian(self, table: Table) -> Tensor:
+        """Nothing is between the model's densities and those of targets; zeros, shape (n,)."""
+        return torch.zeros(len(table.features))
+
     def effective_sample_size(self, table: Table) -> Tensor:
         """Mean over members, shape (n,)."""
         parts = [self.sample(part).effective_sample_size for part in table.chunks(self.chunk_size)]
@@ -222,6 +226,9 @@ class Density(Source, Protocol):
 
     def log_prob(self, table: Table) -> Tensor:
         """Of the mixture of members, float64 (n,)."""
+
+    def log_jacobian(self, table: Table) -> Tensor:
+        """What takes log-densities of the model itself to those of targets, (n,)."""
 
     def effective_sample_size(self, table: Table) -> Tensor:
         """Mean over members, (n,)."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from torch import Tensor
 
 from skvae.inference.importance import AnyPosterior
+from skvae.models.joint import JointModel
 from skvae.models.vae import VAE
 
 if TYPE_CHECKING:  # the ensemble samples from proposals
@@ -72,9 +73,10 @@ class Matched:
         return Proposed(encoder, (encoder,))
 
 
-def encode(model: VAE, part: Table) -> AnyPosterior:
+def encode(model: JointModel, part: Table) -> AnyPosterior:
     """``q(z | x_o)`` as a model's encoder has it."""
-    return model.posterior(part.features, part.masks[1], part.context)
+    posterior: AnyPosterior = model.posterior(part.features, part.masks[1], part.context)
+    return posterior
 
 
 def divided(noise: Tensor, n_posteriors: int) -> Sequence[Tensor]:

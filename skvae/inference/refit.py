@@ -10,7 +10,7 @@ from torch import Tensor
 from skvae.inference.ensemble import Table
 from skvae.inference.importance import AnyPosterior
 from skvae.inference.proposals import encode
-from skvae.models.vae import VAE
+from skvae.models.joint import JointModel
 
 # Samples of z in a gradient step: so many pairs of mirrored noise.
 MIRRORED_PAIRS = 8
@@ -63,7 +63,7 @@ class PosteriorRefit:
 
     Parameters
     ----------
-    model : VAE
+    model : JointModel
         Read only: gradients are taken with respect to the rows' own numbers.
     part : Table
         Rows that are optimised side by side.
@@ -73,7 +73,9 @@ class PosteriorRefit:
         Of the noise of the steps.
     """
 
-    def __init__(self, model: VAE, part: Table, check: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self, model: JointModel, part: Table, check: Tensor, generator: torch.Generator
+    ) -> None:
         self.model, self.part, self.check, self.generator = model, part, check, generator
         self.posterior = encode(model, part)
 
@@ -122,7 +124,7 @@ class PosteriorRefit:
 class _Search:
     """Adam on the own numbers of rows, which may leave."""
 
-    def __init__(self, model: VAE, part: Table, own: Tensor) -> None:
+    def __init__(self, model: JointModel, part: Table, own: Tensor) -> None:
         self.model, self.part, self.own = model, part, own
         self.posterior = encode(model, part)
         self.mean, self.square = torch.zeros_like(own), torch.zeros_like(own)
@@ -155,9 +157,7 @@ def _whole_blocks(rows: Tensor) -> Tensor:
     return rows[torch.arange(whole).clamp(max=len(rows) - 1)]
 
 
-def log_weights(model: VAE, part: Table, posterior: AnyPosterior, noise: Tensor) -> Tensor:
+def log_weights(model: JointModel, part: Table, posterior: AnyPosterior, noise: Tensor) -> Tensor:
     """``log p(x_o, z) - log q(z)`` of every row's samples, (n_members, n, n_samples)."""
     z, log_q = posterior.rsample(noise)
-    driven = model.decode(z, part.context)
-    log_likelihood = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
-    return log_likelihood + model.log_prior(z, part.context) - log_q
+    return model.log_joint(z, part.features, part.targets, part.masks[0], part.context) - log_q

@@ -164,15 +164,18 @@ class SelectionSource:
 
     def log_prob(self, table: Table) -> Tensor:
         """Log-density of observed targets and mask, members mixed, float64 (n,)."""
-        out, numeric = [], self.model.columns.numeric
-        features = self.model.numeric_features
+        out = []
         for part, found in self._evaluations(table):
             wide = found.log_weights.double()
             each = torch.logsumexp(wide, -1) - math.log(wide.shape[-1])
-            change = self.units.log_derivative(part.features[:, features])
-            change = change.where(part.masks[0][0][:, numeric], 0.0).sum(-1)
-            out.append(torch.logsumexp(each, 0) - math.log(len(each)) + change)
+            mixed = torch.logsumexp(each, 0) - math.log(len(each))
+            out.append(mixed + self.log_jacobian(part))
         return torch.cat(out)
+
+    def log_jacobian(self, table: Table) -> Tensor:
+        """What takes densities of features to those of targets, (n,)."""
+        change = self.units.log_derivative(table.features[:, self.model.numeric_features])
+        return change.where(table.masks[0][0][:, self.model.columns.numeric], 0.0).sum(-1)
 
     def effective_sample_size(self, table: Table) -> Tensor:
         """``1 / sum(weights**2)`` of `N_SAMPLES`, mean over members, shape (n,)."""

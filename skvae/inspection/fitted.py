@@ -2,69 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from skvae.inference import Table
-from skvae.inference.ensemble import DECODED_AT_ONCE
+from skvae.inference.scored import ScoredRows
 from skvae.models.vae import VAE
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """A user's rows beside the model that is to be looked at.
+class Encoded(ScoredRows):
+    """A user's rows beside the one VAE, with one member, that is to be looked at."""
 
-    Attributes
-    ----------
-    model : VAE
-        With one member.
-    table : Table
-        The rows as the model takes them.
-    index : Index of length n
-        Of the user's rows.
-    log_jacobian : ndarray of shape (n,)
-        Adding it takes log-densities to the units of the columns.
-    seed : int
-        Of the estimator's own noise; diagnostics draw theirs from its successors.
-    """
+    @property
+    def model(self) -> VAE:
+        """The VAE."""
+        model = self.shares[0].model
+        assert isinstance(model, VAE)
+        return model
 
-    model: VAE
-    table: Table
-    index: pd.Index
-    log_jacobian: np.ndarray
-    seed: int
+    @property
+    def table(self) -> Table:
+        """The rows as it takes them."""
+        return self.shares[0].table
 
     def chunks(self, n_samples: int) -> Iterator[Table]:
-        """Pieces with so few rows that all their samples fit in memory."""
-        return self.table.chunks(rows_at_once(n_samples))
-
-    def in_units(self, log_prob: Tensor) -> np.ndarray:
-        """Log-densities (n, ...) of scaled rows in the units of the columns, float64."""
-        extra = (1,) * (log_prob.ndim - 1)
-        whole = log_prob.double().numpy() + self.log_jacobian.reshape(-1, *extra)
-        seen = self.table.observed.any(dim=1).numpy().reshape(-1, *extra)
-        return np.where(seen, whole, 0.0)  # saying nothing is certain
-
-    def generator(self, successor: int) -> torch.Generator:
-        """A source of noise that differs from the estimator's own."""
-        return torch.Generator(device="cpu").manual_seed(self.seed + successor)
-
-
-def rows_at_once(n_samples: int) -> int:
-    """Rows whose samples are decoded together."""
-    return max(1, DECODED_AT_ONCE // n_samples)
+        """Pieces with so few rows that all their samples fit into memory."""
+        return self.shares[0].chunks(n_samples)
 
 
 def encode(estimator: Any, X: Any) -> Encoded:
-    """Check and encode a user's rows.
+    """Check and encode rows of a user whose estimator has one latent space.
 
     Parameters
     ----------
@@ -77,19 +49,38 @@ def encode(estimator: Any, X: Any) -> Encoded:
     NotFittedError, ValueError
     """
     check_estimator(estimator)
-    rows, latent = estimator._rows(X), estimator._latent
-    return Encoded(
-        latent.model,
-        latent.table(rows),
-        index_of(X, len(rows.values)),
-        np.where(rows.observed, latent.scaler.log_jacobian, 0.0).sum(axis=1),
-        latent.seed,
-    )
+    scored: ScoredRows = estimator._latent.scored(estimator._rows(X))
+    return Encoded(scored.shares, scored.log_jacobian, scored.silent, scored.seed)
+
+
+def scored_rows(estimator: Any, X: Any) -> ScoredRows:
+    """Check and encode a user's rows for whatever models the estimator scores them by.
+
+    Parameters
+    ----------
+    estimator : any estimator of skvae
+        Fitted.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+
+    Raises
+    ------
+    NotFittedError, ValueError
+    """
+    if not hasattr(type(estimator), "_scored_rows"):
+        raise ValueError(
+            f"estimator must be a fitted estimator of skvae, got {str(estimator)[:80]}. Of a "
+            "pipeline, pass the last step, and X as that step sees it."
+        )
+    check_is_fitted(estimator)
+    scored: ScoredRows = estimator._scored_rows(X)
+    return scored
 
 
 def index_of(X: Any, n: int) -> pd.Index:
-    """Index of a frame, or positions."""
-    return X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(n)
+    """Index of a frame, or of the first of several, or positions."""
+    tables = X.values() if isinstance(X, Mapping) else [X]
+    frames = (table for table in tables if isinstance(table, pd.DataFrame))
+    return next((frame.index for frame in frames), pd.RangeIndex(n))
 
 
 def check_estimator(estimator: Any) -> None:

@@ -132,17 +132,29 @@ class Product:
     patterns : Patterns
     share : Tensor of shape (n, n_clusters)
         Weights of the clusters.
+    move, log_scale : Tensor of shape (n, k) or None
+        In whitened coordinates, of all clusters alike, see `shifted`.
     """
 
     mean: Tensor
     which: Tensor
     patterns: Patterns
     share: Tensor
+    move: Tensor | None = None
+    log_scale: Tensor | None = None
+
+    def shifted(self, move: Tensor, log_scale: Tensor) -> Product:
+        """The same clusters elsewhere, and wider or narrower; both (n, k)."""
+        if self.move is not None and self.log_scale is not None:
+            move, log_scale = move + self.move, log_scale + self.log_scale
+        return replace(self, move=move, log_scale=log_scale)
 
     @property
     def centre(self) -> Tensor:
         """Means over the clusters, shape (n, k)."""
         pulled = self._over_clusters(self.patterns.pull)
+        if self.move is not None:
+            pulled = pulled + self.move
         return self.mean + apply(self.patterns.spread, self.which, pulled)
 
     @property
@@ -150,7 +162,10 @@ class Product:
         """Of every latent, shape (n, k)."""
         first = self._over_clusters(self.patterns.offsets)
         second = self._over_clusters(self.patterns.offsets.square())
-        within = self.patterns.spread.square().sum(-1)[self.which]
+        squares = self.patterns.spread.square()
+        within = squares.sum(-1)[self.which]
+        if self.log_scale is not None:
+            within = apply(squares, self.which, (2 * self.log_scale).exp())
         return within + (second - first.square()).clamp(min=0.0)
 
     def _over_clusters(self, values: Tensor) -> Tensor:
@@ -160,6 +175,8 @@ class Product:
     def place(self, rows: Tensor, noise: Tensor, cluster: Tensor) -> Tensor:
         """Latents (m, k) of rows (m,) from noise (m, k) and the numbers of clusters (m,)."""
         which = self.which[rows]
+        if self.move is not None and self.log_scale is not None:
+            noise = self.move[rows] + self.log_scale[rows].exp() * noise
         moved = apply(self.patterns.spread, which, noise + self.patterns.pull[which, cluster])
         return self.mean[rows] + moved
 
@@ -171,9 +188,13 @@ class Product:
         for rows in _split(len(away), max(root[0].numel(), centres[0].numel())):
             which = self.which[rows]
             u, c = away[rows] @ root[which], centres[which]
+            constant = self.patterns.half_log_det[which] - 0.5 * z.shape[-1] * LOG_TWO_PI
+            if self.move is not None and self.log_scale is not None:
+                inverse = (-self.log_scale[rows]).exp().unsqueeze(1)
+                u, c = (u - self.move[rows].unsqueeze(1)) * inverse, c * inverse
+                constant = constant - self.log_scale[rows].sum(-1)
             square = u.square().sum(-1, keepdim=True) + c.square().sum(-1).unsqueeze(1)
             each = self.share[rows].log().unsqueeze(1) - 0.5 * (square - 2 * u @ c.mT)
-            constant = self.patterns.half_log_det[which] - 0.5 * z.shape[-1] * LOG_TWO_PI
             result.append(each.logsumexp(-1) + constant.unsqueeze(1))
         return torch.cat(result)
 
@@ -191,6 +212,11 @@ class FusedPosterior:
 
     parts: tuple[Product, ...]
     weights: Tensor
+
+    def shifted(self, move: Tensor, log_scale: Tensor) -> FusedPosterior:
+        """Every product elsewhere, see `Product.shifted`; both (1, n, k)."""
+        parts = tuple(part.shifted(move[0], log_scale[0]) for part in self.parts)
+        return replace(self, parts=parts)
 
     @property
     def centre(self) -> Tensor:

@@ -230,14 +230,51 @@ class SelectionVAE(VAE):
 
     def infer(self, rows: Rows) -> tuple[Posterior, Tensor, Tensor, Tensor]:
         """``q(z | x_o, mask)``; and numbers, log-derivatives and piles, (n_members, batch, m)."""
+        y, log_derivative, piled = self._numbers(rows)
+        base = self._experts(rows, y, piled)
+        on_features = rows.visible.index_select(-1, self.feature_columns)
+        return self._moved(base, rows.features, on_features, None), y, log_derivative, piled
+
+    def _numbers(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Numbers, log-derivatives and piles, (n_members, batch, m)."""
         seen = rows.visible[..., self.columns.numeric]
         # What is not visible has no gradient: zero times NaN is NaN.
         features = rows.features[:, self.numeric_features].where(seen, 0.0)
         y, log_derivative = self.transform(features)
-        piled = (features == self.piles.value) & (self.piles.side != 0) & seen
-        base = self._experts(rows, y, piled)
-        on_features = rows.visible.index_select(-1, self.feature_columns)
-        return self._moved(base, rows.features, on_features, None), y, log_derivative, piled
+        return y, log_derivative, (features == self.piles.value) & (self.piles.side != 0) & seen
+
+    @property
+    def exact(self) -> bool:
+        """Never: what holes say is no Gaussian."""
+        return False
+
+    def posterior(
+        self, features: Tensor, observed: Tensor, context: Tensor | None = None
+    ) -> Posterior:
+        """``q(z | x_o, mask)`` of rows whose features are all observed or missing."""
+        first = torch.searchsorted(self.feature_columns, torch.arange(self.columns.n_columns))
+        seen = observed.index_select(-1, first)
+        # The values of levels, which targets hold, say nothing here that features do not.
+        return self.infer(Rows(features, features.new_zeros(seen.shape[1:]), *_holes(seen)))[0]
+
+    def log_joint(
+        self,
+        z: Tensor,
+        features: Tensor,
+        targets: Tensor,
+        observed: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """``log p(x_o, mask, z)``, see `JointModel.log_joint`.
+
+        Laws that read hidden numbers get one draw of them for each sample: the mean over samples
+        then is a bound as well (Ipsen et al. 2021).
+        """
+        rows = Rows(features, targets, *_holes(observed))
+        n_samples, m = z.shape[-2], len(self.columns.numeric)
+        noise = torch.randn(n_samples, m, generator=torch.Generator().manual_seed(n_samples))
+        entries = self._at(z, rows, noise, *self._numbers(rows))[1]
+        return entries.sum(-1) + self.log_prior(z)
 
     # Rows -----------------------------------------------------------------------------------
 
@@ -251,8 +288,21 @@ class SelectionVAE(VAE):
         number_noise : Tensor of shape (n_samples, m) or (n_members, batch, n_samples, m)
             Standard normal, for numbers that are not visible.
         """
-        posterior, y, log_derivative, piled = self.infer(rows)
+        posterior, *numbers = self.infer(rows)
         z, log_q = posterior.rsample(noise)
+        values, entries = self._at(z, rows, number_noise, *numbers)
+        return Evaluation(values, entries, self.log_prior(z) - log_q)
+
+    def _at(
+        self,
+        z: Tensor,
+        rows: Rows,
+        number_noise: Tensor,
+        y: Tensor,
+        log_derivative: Tensor,
+        piled: Tensor,
+    ) -> tuple[Values, Tensor]:
+        """What `evaluate` needs of latents: values, and log-densities by entry."""
         driven = self.decode(z)
         columns, free = self.columns, self.free_parameters
         location = driven[..., self._driven]
@@ -274,8 +324,7 @@ class SelectionVAE(VAE):
             ),
             limits=self._limits(),
         )
-        entries = entries + self.mask_model.log_prob(values)
-        return Evaluation(values, entries, self.log_prior(z) - log_q)
+        return values, entries + self.mask_model.log_prob(values)
 
     def _limits(self) -> Tensor:
         """Fixed limits on the scale on which numbers are normal, (n_members, p)."""
@@ -307,3 +356,8 @@ class SelectionVAE(VAE):
         near, far = (near - location) / scale, (far - location) / scale
         low, high = torch.minimum(near, far), torch.maximum(near, far)
         return log_interval(low, torch.maximum(high, low + 1e-4))
+
+
+def _holes(observed: Tensor) -> tuple[Tensor, Tensor]:
+    """What is visible, and what is missing because nothing else is hidden."""
+    return observed, ~observed.all(0)

@@ -309,6 +309,19 @@ class VAE(nn.Module):
         """``log p(z)`` of (n_members, ..., k), shape (n_members, ...)."""
         return self.prior.log_prob(z, self, context)
 
+    def log_joint(
+        self,
+        z: Tensor,
+        features: Tensor,
+        targets: Tensor,
+        observed: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """``log p(x_o, z)``, see `JointModel.log_joint`."""
+        driven = self.decode(z, context)
+        log_likelihood = self.log_likelihood(driven, targets, observed).sum(-1)
+        return log_likelihood + self.log_prior(z, context)
+
     def log_likelihood(self, driven: Tensor, targets: Tensor, observed: Tensor) -> Tensor:
         """``log p(x_j | z)`` by entry, zero where not observed.
 

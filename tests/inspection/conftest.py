@@ -64,6 +64,11 @@ def cases():
 
 
 @pytest.fixture(scope="session")
+def mixed_frame():
+    return grouped_frame
+
+
+@pytest.fixture(scope="session")
 def tables():
     return SimpleNamespace(exact=exact_table, two_factors=two_factors)
 

@@ -29,6 +29,7 @@ TAKERS = [
     LatentMapDisplay.from_estimator,
     TraversalDisplay.from_estimator,
 ]
+OTHERS = [PCA(), VAETransformer, make_pipeline(VAETransformer()), "vae"]
 X = np.random.default_rng(0).normal(size=(20, 3))
 
 
@@ -44,12 +45,17 @@ def test_loss_curve_not_fitted():
 
 
 @pytest.mark.parametrize("look", TAKERS)
-@pytest.mark.parametrize(
-    "other", [PCA().fit(X), VAEImputer(), VAETransformer, make_pipeline(VAETransformer()), "vae"]
-)
+@pytest.mark.parametrize("other", OTHERS)
 def test_other_estimators(look, other):
-    with pytest.raises(ValueError, match="must be a fitted VAETransformer"):
+    kind = "estimator of skvae" if look is amortization_gap else "VAETransformer"
+    with pytest.raises(ValueError, match=f"must be a fitted {kind}"):
         look(other, X)
+
+
+@pytest.mark.parametrize("look", [look for look in TAKERS if look is not amortization_gap])
+def test_estimators_without_a_latent_space(look):
+    with pytest.raises(ValueError, match="must be a fitted VAETransformer"):
+        look(VAEImputer(), X)
 
 
 @pytest.mark.parametrize("look", TAKERS)

@@ -115,6 +115,20 @@ def test_gaps_are_stacked(plt, cases):
     assert len(drawn.lines_.get_segments()) == 3
 
 
+def test_reach_of_adaptive_inference_is_drawn(plt, cases):
+    drawn = AmortizationGapDisplay.from_estimator(*cases.bent, n_samples=32, max_iter=20)
+    mean = drawn.gap.mean()
+    (segment,) = drawn.adaptive_.get_segments()
+    assert_allclose(segment[:, 1], mean["elbo_adaptive"])
+    assert 0 < segment[0, 0] < segment[1, 0] < 1  # across the first gap
+    share = (mean["elbo_adaptive"] - mean["elbo"]) / mean["amortization_gap"]
+    texts = [text.get_text() for text in drawn.ax_.get_legend().get_texts()]
+    assert f'inference="adaptive": {share:.0%} recovered' in texts
+    # Nothing can be recovered of nothing.
+    exact = AmortizationGapDisplay.from_estimator(*cases.linear, n_samples=8, max_iter=1)
+    assert exact.adaptive_.get_label() == 'inference="adaptive"'
+
+
 def test_gaps_of_zero_are_drawn(plt, cases):
     drawn = AmortizationGapDisplay.from_estimator(*cases.linear, n_samples=8, max_iter=1)
     low, high = drawn.ax_.get_ylim()

@@ -60,6 +60,42 @@ def test_samples_have_the_moments(n_views):
     assert fused.sample(torch.Generator().manual_seed(0)).shape == (1, 4, K)
 
 
+def moves(n=4):
+    move, log_scale = 0.5 * torch.randn(2, 1, n, K, generator=torch.Generator().manual_seed(8))
+    return move, log_scale
+
+
+@pytest.mark.parametrize("n_views", [1, 3])
+def test_moved_posteriors_are_densities_with_their_moments(n_views):
+    fused, _ = posterior(n_views=n_views)
+    moved = fused.shifted(*moves())
+    line = torch.linspace(-12, 12, 401)
+    grid = torch.cartesian_prod(line, line)
+    density = moved.log_prob_at(grid.expand(1, 4, -1, -1))[0].double().exp()
+    total = density.sum(1) * float(line[1] - line[0]) ** 2
+    assert torch.allclose(total, torch.ones(4, dtype=total.dtype), atol=2e-3)
+    mean, deviation = moved.moments(None)
+    noise = torch.randn(40_000, K, generator=torch.Generator().manual_seed(3))
+    z, log_q = moved.rsample(noise)
+    assert torch.allclose(z.mean(2), mean, atol=0.03)
+    assert torch.allclose(z.std(2), deviation, rtol=0.03)
+    assert torch.allclose(log_q, moved.log_prob_at(z))
+
+
+def test_moves_add_up():
+    fused, _ = posterior()
+    move, log_scale = moves()
+    noise = torch.randn(50, K, generator=torch.Generator().manual_seed(3))
+    twice = fused.shifted(0.3 * move, 0.3 * log_scale).shifted(0.7 * move, 0.7 * log_scale)
+    for one, other in zip(
+        fused.shifted(move, log_scale).rsample(noise), twice.rsample(noise), strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-5)
+    nowhere = fused.shifted(0 * move, 0 * log_scale)
+    for one, other in zip(fused.rsample(noise), nowhere.rsample(noise), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 def test_views_are_those_of_the_papers():
     assert views(3, "poe").tolist() == [[True, True, True]]
     assert views(3, "moe").sum(1).tolist() == [1, 1, 1]

@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Normal
 from torch.nn.functional import logsigmoid
 
+from skvae.inference.importance import noise_block
 from skvae.models import LinearVAE
 from skvae.models.selection import Piles, Rows
 
@@ -168,6 +169,40 @@ def test_more_samples_raise_the_bound(toys, law):
             bounds.append(float(torch.stack(each).mean()))
     assert bounds == sorted(bounds)
     assert bounds[-1] - bounds[0] > 0.01
+
+
+# Other posteriors -------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("law", ["self", "latent"])
+def test_joint_density_is_what_samples_are_weighed_by(toys, law):
+    model, data = toys.mixed_selection_vae(law)
+    rows = Rows(data.features, data.targets, data.observed[None], ~data.observed)
+    noise = torch.randn(7, 2, generator=toys.seeded(5))
+    # These laws read no hidden numbers, so that their noise is of no account.
+    wanted = model.evaluate(rows, noise, torch.zeros(7, 2)).log_weights
+    on_features = data.observed[None, :, data.feature_columns]
+    z, log_q = model.posterior(data.features, on_features).rsample(noise)
+    joint = model.log_joint(z, data.features, data.targets, data.observed[None])
+    torch.testing.assert_close(joint - log_q, wanted)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("law", ["self", "network", "latent"])
+def test_posteriors_elsewhere_agree_on_the_density(toys, law):
+    model, data = toys.mixed_selection_vae(law)
+    on_features = data.observed[None, :, data.feature_columns]
+    posterior = model.posterior(data.features, on_features)
+    noise = noise_block(4096, 2, 0)
+    move = 0.5 * torch.randn(2, len(data.features), 2, generator=toys.seeded(6))
+    wide = torch.full_like(move, 0.7)  # safe to sample from
+    found = []
+    for away in (torch.zeros_like(move), move):
+        z, log_q = posterior.shifted(away, wide).rsample(noise)
+        joint = model.log_joint(z, data.features, data.targets, data.observed[None])
+        found.append((joint - log_q).double().logsumexp(-1) - math.log(4096))
+    torch.testing.assert_close(*found, atol=0.1, rtol=0)
 
 
 # Floors -----------------------------------------------------------------------------------------
