@@ -14,10 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
+from skvae.estimators._combinations import check_combinations, warn_of_few_conditions
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
-from skvae.estimators._walks import LatentWalks
+from skvae.estimators._loadings import LatentLoadings
 from skvae.inference.session import seeded_torch, torch_defaults
 from skvae.training.density import DensityFitter, DensitySettings
 from skvae.training.proposals import INFERENCE
@@ -26,7 +27,7 @@ from skvae.training.proposals import INFERENCE
 DIVERGENCE_ROWS = 1000
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWalks):
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLoadings):
     """Latent coordinates of mixed and incomplete tables, their density and new rows.
 
     A variational autoencoder [1]_ that starts as factor analysis, fitted in closed form, and that
@@ -70,7 +71,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         Columns of `X` (names, or positions of an array) that are given rather than modelled:
         everything is then about the other columns given these [5]_. They must have no holes.
     conditioning : {"decoder", "prior", "both"}, default="decoder"
-        What the condition c drives: ``p(x | z, c) p(z)``, ``p(x | z) p(z | c)`` or both.
+        What the condition c drives: ``p(x | z, c) p(z)``, ``p(x | z) p(z | c)`` or both. With
+        "prior", latents are independent given c, which identifies them where c takes enough
+        different values, ``2 * n_components + 1`` at least [10]_: an identifiable VAE.
     hierarchy : {"markov", "skip"}, default="markov"
         With several layers: each sees the layer above it, ``p(z_1 | z_2) p(x | z_1)``, or all
         layers above, ``p(x | z_1, z_2)``.
@@ -83,8 +86,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         says of the whole [7]_: for encoders that saw no holes. Or each row its own, optimised from
         the encoder's on with the decoder as it is, until the row's bound no longer grows [8]_: the
         most precise, and by far the slowest. Importance weights correct all three.
-    encoder, decoder : torch.nn.Module or None, default=None
-        Networks of your own in place of the hidden layers; copies of them are trained. The
+    encoder, decoder : torch.nn.Module, "sparse" (the decoder alone) or None, default=None
+        "sparse" lets every column hang on few latents, through masks under a spike-and-slab lasso
+        prior and a network of its own [11]_; see `loadings_`. It learns how latents correlate.
+        Modules are networks of your own in place of the hidden layers; copies are trained. The
         encoder is called with two tensors of shape (batch, n_inputs): standardised features, 0
         where absent, and their mask of zeros and ones; the decoder with latents (batch,
         n_components). Numbers of the condition come after the features (with ones in the mask)
@@ -133,6 +138,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     layer_divergences_ : ndarray of shape (n_layers,)
         Mean divergence of the encoder's posterior from the prior over training rows, by stochastic
         layer.
+    loadings_ : DataFrame of shape (n_columns, n_components)
+        How far every latent moves every column, in standard deviations of the column.
+    anchor_columns_ : dict
+        Columns that hang on a single latent, by latent.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for frames with string names.
@@ -155,6 +164,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
     .. [8] Agarwal, Hope, Younis and Sudderth (2023), A Decoder Suffices for Query-Adaptive
        Variational Inference.
     .. [9] Kaiser (1958), The varimax criterion for analytic rotation in factor analysis.
+    .. [10] Khemakhem, Kingma, Monti and Hyvarinen (2020), Variational Autoencoders and Nonlinear
+       ICA: A Unifying Framework.
+    .. [11] Moran, Sridhar, Wang and Blei (2022), Identifiable Deep Generative Models via Sparse
+       Decoding.
     .. [10] Lucas, Tucker, Grosse and Norouzi (2019), Don't Blame the ELBO!
 
     Examples
@@ -290,41 +303,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         X, weight = self._fit_codec(X, sample_weight, fills=False)
         self._hidden = hidden_sizes(self.hidden_layer_sizes, len(weight))
         self._layers = stochastic_layers(self.n_components)
-        self._check_combinations()
+        check_combinations(self, self._hidden, self._layers)
         with torch_defaults(grad=True):
             self._fit_model(X, weight)
         return self
 
-    def _check_combinations(self) -> None:
-        if not self._hidden:
-            needing = {
-                f"beta={self.beta!r} with noise={self.noise!r}": self.beta != 1
-                and (isinstance(self.noise, str) or self.beta == 0),
-                f"prior={self.prior!r}": self.prior != "normal",
-                f"n_components={self.n_components!r}": bool(self._layers),
-                f"conditioning={self.conditioning!r}": self._prior_is_conditional,
-                f"inference={self.inference!r}": self.inference == "posterior_matching",
-                "encoder": self.encoder is not None,
-                "decoder": self.decoder is not None,
-            }
-            for what, given in needing.items():
-                if given:
-                    raise ValueError(f"{what} is for the networks; hidden_layer_sizes=() has none.")
-        if self.prior != "normal" and (self._layers or self._prior_is_conditional):
-            why = "Several stochastic layers" if self._layers else "Conditions of the prior"
-            raise ValueError(f"{why} make a prior of their own: leave prior='normal'.")
-        if self.free_bits and self.n_importance_samples > 1 and self.beta == 1:
-            raise ValueError(
-                "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
-            )
-
     @property
     def _is_sparse(self) -> bool:
         return isinstance(self.decoder, str)
-
-    @property
-    def _prior_is_conditional(self) -> bool:
-        return self.condition_on is not None and self.conditioning in ("prior", "both")
 
     def _fit_model(self, X: Any, weight: np.ndarray) -> None:
         rows = self._training_rows(X)
@@ -337,7 +323,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         tensors = replace(tensors, context=rows.context)
         seed = self._seed()
         fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
-        users = self.encoder is not None or self.decoder is not None
+        users = isinstance(self.encoder, nn.Module) or isinstance(self.decoder, nn.Module)
         with seeded_torch(seed) if users else nullcontext():  # their modules may draw, in dropout
             model, report = fitter.fit()
             proposal = fitter.propose(model)
@@ -348,6 +334,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentWa
         self.layer_divergences_ = encoder.layer_divergences(some, 32).mean(axis=0)
         self._check_finite(encoder, some, self.layer_divergences_)
         self._publish_density(report)
+        if rows.given is not None and self.conditioning == "prior" and not self._layers:
+            warn_of_few_conditions(rows.given, self.n_components_)
         self.matching_scores_ = [scores[0] for scores in report.matching.scores]
         self._n_features_out = self.n_components_
 

@@ -22,12 +22,15 @@ class Context:
         Linear effect on the features, which the linear posterior takes off first.
     n_decoded : int or None
         The decoder sees only so many of the numbers, the first; None for all.
+    encoded : bool
+        Whether the encoder's network sees them.
     """
 
     width: int
     decoded: bool = False
     loadings: Tensor | None = None
     n_decoded: int | None = None
+    encoded: bool = True
 
 
 def beside(z: Tensor, context: Tensor | None) -> Tensor:

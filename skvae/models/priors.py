@@ -143,7 +143,9 @@ class ConditionalNormal(nn.Module):
 
     @torch.no_grad()
     def start_at(self, mean: LinearEffect, log_scale: LinearEffect) -> None:
-        """Begin at moments that are linear in the context, of a factorial prior."""
+        """Begin, again, at moments that are linear in the context, of a factorial prior."""
+        self.network.weights[-1].zero_()
+        self.network.biases[-1].zero_()
         self.effect.copy_(torch.cat([mean.slope, log_scale.slope], dim=1))
         self.base.copy_(torch.cat([mean.intercept, log_scale.intercept]))
 

@@ -165,7 +165,8 @@ class VAE(nn.Module):
     def _n_inputs(self) -> int:
         """Numbers that the encoder's network sees of a row."""
         n_features, k = self.loadings.shape[1:]
-        return self.inputs.width(n_features) + k + self.context.width
+        told = self.context.width if self.context.encoded else 0
+        return self.inputs.width(n_features) + k + told
 
     def _example_rows(self) -> tuple[Tensor, Tensor]:
         """What a user's encoder is given, for two rows."""
@@ -267,7 +268,7 @@ class VAE(nn.Module):
         assert self.encoder is not None
         seen = self.inputs(features, observed).expand(self.mean.shape[0], -1, -1)
         parts = [seen, mean.clamp(-MEAN_CLIP, MEAN_CLIP)]
-        if context is not None:
+        if context is not None and self.context.encoded:
             parts.append(context.expand(self.mean.shape[0], -1, -1))
         return self.encoder(self.members(torch.cat(parts, dim=-1)))
 

@@ -147,7 +147,9 @@ class DensityFitter:
         width = 0 if data.context is None else data.context.shape[1]
         by_prior = width if settings.conditioning in ("prior", "both") else 0
         loadings = None if effect is None else effect[None]
-        context = Context(width, effect is not None, loadings, n_decoded)
+        # What tells contexts apart must not know them.
+        heard = not self._finds_sources or settings.encoder is not None
+        context = Context(width, effect is not None, loadings, n_decoded, heard)
         # Users' modules are theirs: what is trained is a copy.
         encoder, decoder = copy.deepcopy(settings.encoder), copy.deepcopy(settings.decoder)
         parts = (self.likelihoods, self._inputs(rows), settings.hidden_layer_sizes)

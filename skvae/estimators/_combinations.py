@@ -1,0 +1,86 @@
+"""Which parameters of `VAETransformer` contradict each other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+# Sufficient statistics of a Gaussian: of each latent, given the condition.
+GAUSSIAN_STATISTICS = 2
+
+
+def check_combinations(estimator: Any, hidden: tuple[int, ...], layers: tuple[int, ...]) -> None:
+    """Raise where parameters contradict each other.
+
+    Parameters
+    ----------
+    estimator : VAETransformer
+    hidden, layers : tuple of int
+        Hidden and stochastic layers.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameters and the remedy.
+    """
+    self = estimator
+    by_prior = self.condition_on is not None and self.conditioning in ("prior", "both")
+    sparse = isinstance(self.decoder, str)
+    if not hidden:
+        needing = {
+            f"beta={self.beta!r} with noise={self.noise!r}": self.beta != 1
+            and (isinstance(self.noise, str) or self.beta == 0),
+            f"prior={self.prior!r}": self.prior != "normal",
+            f"n_components={self.n_components!r}": bool(layers),
+            f"conditioning={self.conditioning!r}": by_prior,
+            f"inference={self.inference!r}": self.inference == "posterior_matching",
+            "encoder": self.encoder is not None,
+            "decoder='sparse'" if sparse else "decoder": self.decoder is not None,
+        }
+        for what, given in needing.items():
+            if given:
+                raise ValueError(f"{what} is for the networks; hidden_layer_sizes=() has none.")
+    if self.prior != "normal" and (layers or by_prior):
+        why = "Several stochastic layers" if layers else "Conditions of the prior"
+        raise ValueError(f"{why} make a prior of their own: leave prior='normal'.")
+    if self.free_bits and self.n_importance_samples > 1 and self.beta == 1:
+        raise ValueError(
+            "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
+        )
+    if sparse:
+        _check_sparse(self, layers, by_prior)
+
+
+def _check_sparse(self: Any, layers: tuple[int, ...], by_prior: bool) -> None:
+    remedies = {
+        "several stochastic layers have no loadings: give n_components as one number": layers,
+        f"prior={self.prior!r} has axes of its own: leave prior='normal'": self.prior != "normal",
+        f"conditioning={self.conditioning!r} finds axes by itself: take conditioning='decoder', or "
+        "another decoder": by_prior,
+    }
+    for remedy, needed in remedies.items():
+        if needed:
+            raise ValueError(f"decoder='sparse' cannot be combined: {remedy}.")
+
+
+def warn_of_few_conditions(context: np.ndarray, n_components: int) -> None:
+    """Say where the condition takes too few values to identify the latents.
+
+    Khemakhem et al. (2020), theorem 1: ``n_components`` times the number of sufficient statistics
+    plus one different values of the condition, whose priors differ in all directions.
+    """
+    n_distinct = len(np.unique(context, axis=0))
+    needed = GAUSSIAN_STATISTICS * n_components + 1
+    if n_distinct >= needed:
+        return
+    most = (n_distinct - 1) // GAUSSIAN_STATISTICS
+    fewer = f"n_components to {most}" if most else "the number of components"
+    warnings.warn(
+        f"The columns of condition_on take {n_distinct} different values together, fewer than the "
+        f"2 * n_components + 1 = {needed} that identify {n_components} latents: refits may find "
+        f"other axes. Lower {fewer}, or condition on more columns.",
+        UserWarning,
+        stacklevel=5,
+    )
