@@ -95,7 +95,7 @@ def sparse(seeds: list[int]) -> Iterator[Record]:
                 "correlation": correlation,
                 "latents": k,
                 "seed": seed,
-                "dci": disentanglement(Z, data.latents).disentanglement,
+                "dci": disentanglement(Z, data.latents).disentanglement if alive(Z) else 0.0,
                 "mcc": mean_correlation_coefficient(Z, data.latents),
                 "error": float(error.mean()),
                 "log_prob": model.score(test.data),
@@ -104,6 +104,11 @@ def sparse(seeds: list[int]) -> Iterator[Record]:
             if method == "sparse":
                 record["f1"] = support_f1(model.loadings_.to_numpy() != 0, data.support)
             yield record
+
+
+def alive(Z: Any) -> bool:
+    """Whether any latent follows the rows."""
+    return bool(Z.var(axis=0).max() > 0.01)
 
 
 def support_f1(found: Any, truth: Any) -> float:
