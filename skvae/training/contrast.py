@@ -200,9 +200,13 @@ class HeldOutContrast:
 
     @torch.no_grad()
     def __call__(self, model: VAE) -> Tensor:
-        batch = self.table.batch(torch.arange(min(self.table.n_rows, VALIDATION_ROWS)))
-        value = self.objective(model, self.table, batch, torch.Generator())
-        return (value * batch.weight).mean(1)
+        total = torch.zeros(1)
+        n = min(self.table.n_rows, VALIDATION_ROWS)
+        for rows in torch.arange(n).split(BATCH):  # every row is compared with many contexts
+            batch = self.table.batch(rows)
+            value = self.objective(model, self.table, batch, torch.Generator())
+            total += (value * batch.weight).sum(1)
+        return total / n
 
 
 @torch.no_grad()

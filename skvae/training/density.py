@@ -366,6 +366,7 @@ class DensityFitter:
             )
             return
         self.report.history = train(model, table, objective, validate, loop, self.generator)
+        self.report.history.n_iter += settings.max_iter - loop.max_iter  # taken before
 
     def _held_out_bound(self, model: VAE, rows: Tensor) -> HeldOutBound:
         data = self.data
