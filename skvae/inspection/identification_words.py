@@ -67,8 +67,12 @@ def _fix_axes(estimator: Any) -> str:
             return "For axes that stay: rotation='principal' or 'varimax'."
         return "Axes that weigh about the same turn into each other: try fewer n_components."
     stay = "for axes that stay: the principal ones of hidden_layer_sizes=()."
-    if params["decoder"] is None:
-        return f"For axes that mean something: decoder='sparse'; {stay}"
+    told = params["condition_on"] is not None and params["conditioning"] == "prior"
+    if params["decoder"] is None and not told:
+        return (
+            "For axes that mean something: decoder='sparse', or conditioning='prior' with columns "
+            f"in condition_on that tell groups of rows apart; {stay}"
+        )
     return f"F{stay[1:]}"
 
 
