@@ -76,7 +76,8 @@ def test_rotations_of_an_invariant_objective_are_not_identified(sphere):
     assert report.mcc < report.linear_mcc - 0.1
     assert report.mcc < report.chance_mcc + 0.1
     assert report.verdict.startswith("Identified up to a linear map only: the same space")
-    assert "For axes that mean something: decoder='sparse'; for axes that stay:" in report.verdict
+    assert "For axes that mean something: decoder='sparse', or conditioning=" in report.verdict
+    assert "; for axes that stay:" in report.verdict
     assert "stable" not in set(report.latents["verdict"])
 
 
