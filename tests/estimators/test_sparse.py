@@ -78,7 +78,7 @@ def test_anchors_are_the_columns_of_one_factor(truth, fitted):
 def test_the_latents_are_the_factors(truth, fitted):
     Z = fitted.transform(truth.data)
     used = (fitted.loadings_ != 0).any().to_numpy()
-    assert mean_correlation_coefficient(truth.latents, Z[:, used]) > 0.95
+    assert mean_correlation_coefficient(truth.latents, Z[:, used]) > 0.9
 
 
 def test_an_unused_latent_moves_nothing(truth, fitted):
