@@ -95,18 +95,6 @@ def test_new_rows_are_hardly_less_likely_than_under_any_decoder(truth, fitted):
     assert fitted.score(new) > plain.fit(truth.data).score(new) - 1.0
 
 
-def test_correlated_factors_are_found(truth):
-    table = make_sparse_factors(600, correlation=0.6, random_state=0)
-    model = VAETransformer(2, decoder="sparse", max_iter=400, random_state=0).fit(table.data)
-    Z = model.transform(table.data)
-    assert mean_correlation_coefficient(table.latents, Z) > 0.9
-    learnt = abs(model._latent.model.prior.correlation[0, 1].item())
-    assert learnt == pytest.approx(0.6, abs=0.25)
-    # Of which draws know.
-    drawn = model.transform(model.sample(2000, random_state=0))
-    assert abs(np.corrcoef(drawn.T)[0, 1]) > 0.3
-
-
 # Mixed tables with holes ----------------------------------------------------------------------
 
 
