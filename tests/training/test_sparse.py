@@ -163,6 +163,22 @@ def test_the_same_seed_gives_the_same_masks(toys):
         assert torch.equal(one, two)
 
 
+def test_nothing_is_dropped_while_masks_are_judged(toys):
+    """Users' encoders may have layers that draw or count in training alone."""
+    model, table, modes = sparse_vae(toys), drawn(toys, 100), []
+    judge = bound_of(table)
+
+    def spying(own):
+        modes.append(own.training)
+        return judge(own)
+
+    bound = ImportanceWeightedBound(1)
+    train_sparse(model, table, bound, None, spying, settings(10), toys.seeded(0), 0)
+    assert modes
+    assert not any(modes)
+    assert model.training
+
+
 # Which model of the path ----------------------------------------------------------------------
 
 
