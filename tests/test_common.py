@@ -30,6 +30,7 @@ ESTIMATORS = [
     VAETransformer(),
     VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(n_components=(1, 1), hidden_layer_sizes=(8,), max_iter=20),
+    VAETransformer(decoder="sparse", n_components=2, hidden_layer_sizes=(8,), max_iter=20),
     VAETransformer(hidden_layer_sizes=()),
     *(
         VAETransformer(n_components=2, hidden_layer_sizes=(8,), max_iter=20, inference=inference)

@@ -68,8 +68,8 @@ def _total_effects(estimator: LatentLoadings) -> np.ndarray:
     other = z[torch.randperm(len(z), generator=generator)]
 
     def statistics(latents: Tensor) -> Tensor:
-        driven = model.decode(latents[None], part.context)
-        return model.statistics(driven)[0].double()
+        driven = model.decode(latents[None, :, None], part.context)
+        return model.statistics(driven)[0, :, 0].double()
 
     middle = statistics(z)
     spread = _spread(middle, part, likelihoods)

@@ -61,7 +61,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
     noise : {"diagonal", "isotropic"} or float, default="diagonal"
         Noise of the linear start: one variance per column (factor analysis), one for all
         standardised columns (probabilistic PCA), or a known one for all of them. Without networks,
-        dimensions that do not rise above it collapse [10]_: see `skvae.inspection.linear_report`.
+        dimensions that do not rise above it collapse [12]_: see `skvae.inspection.linear_report`.
     rotation : {"auto", "principal", "varimax", "random"}, default="auto"
         Axes of the linear start, which fits the table equally well under all. "principal" has
         independent posteriors, most informative first: those of the linear VAE by default.
@@ -101,7 +101,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
     likelihood : dict or None, default=None
         Likelihood by kind: ``{"continuous": "heteroscedastic" | "gaussian" | "student_t"}``,
         ``{"count": "negative_binomial" | "poisson"}``. The first of each is the default;
-        without hidden layers "gaussian" is.
+        without hidden layers and with a sparse decoder "gaussian" is.
     max_categories : int, default=100
         Levels of one column that are modelled, the most frequent first.
     alpha : float, default=0.3
@@ -168,7 +168,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
        ICA: A Unifying Framework.
     .. [11] Moran, Sridhar, Wang and Blei (2022), Identifiable Deep Generative Models via Sparse
        Decoding.
-    .. [10] Lucas, Tucker, Grosse and Norouzi (2019), Don't Blame the ELBO!
+    .. [12] Lucas, Tucker, Grosse and Norouzi (2019), Don't Blame the ELBO!
 
     Examples
     --------

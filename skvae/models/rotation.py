@@ -72,7 +72,7 @@ def joint_diagonaliser(matrices: Tensor) -> Tensor:
                 angle = _best_angle(h.mT @ h)
                 largest = max(largest, abs(angle))
                 c, s = math.cos(angle), math.sin(angle)
-                plane = torch.tensor([[c, -s], [s, c]]).to(matrices)
+                plane = matrices.new_tensor([[c, -s], [s, c]])
                 pair = [p, q]
                 matrices[:, :, pair] = matrices[:, :, pair] @ plane
                 matrices[:, pair] = plane.mT @ matrices[:, pair]

@@ -106,7 +106,7 @@ class Sources:
 def _log_scale(rest: Tensor, uncertainty: Tensor, context: Tensor, weight: Tensor) -> LinearEffect:
     """Half the log-variance of residuals (n, k), linear in the context (Harvey 1976)."""
     square = rest.square() + uncertainty
-    square = square.clamp(min=LEAST_SQUARE * square.mean(0))
+    square = square.clamp(min=LEAST_SQUARE * (weight[:, None] * square).sum(0))
     fitted = LinearEffect.fit(context, square.log() - LOG_SQUARE, weight)
     # What was added to the squares is no longer that of a squared normal: the level is set anew.
     excess = (weight[:, None] * square / fitted(context).exp()).sum(0)

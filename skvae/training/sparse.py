@@ -132,7 +132,9 @@ def train_sparse(
         first = not path
         if not first:
             before = model.is_open.clone()
+            model.eval()  # users' encoders may drop units
             close_masks(model, table, level, seed)
+            model.train()
             if torch.equal(before, model.is_open):
                 continue
         share = FIRST if first else (1 - FIRST) / len(LEVELS)
@@ -151,7 +153,9 @@ def train_sparse(
         whole.n_iter += history.n_iter
         whole.recovered |= history.recovered
         state = {name: value.clone() for name, value in model.state_dict().items()}
+        model.eval()
         path.append((judge(model)[0].double(), state))
+        model.train()
     model.load_state_dict(path[_sparsest(torch.stack([each for each, _ in path]))][1])
     return whole
 

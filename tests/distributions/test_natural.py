@@ -157,6 +157,19 @@ def test_experts_give_the_conditional_of_the_joint_gaussian(linear_model):
         )
 
 
+def test_experts_multiply_any_normal_prior(linear_model):
+    loadings, noise_variance, x, observed = linear_model
+    prior = NaturalGaussian(covariances(1, 2)[0], torch.zeros(2).double())
+    assert not torch.allclose(prior.precision, torch.eye(2).double(), atol=0.1)
+    standard = gaussian_experts(loadings, noise_variance, x, observed)
+    other = gaussian_experts(loadings, noise_variance, x, observed, prior.precision)
+    torch.testing.assert_close(
+        other.precision, standard.precision - torch.eye(2).double() + prior.precision
+    )
+    torch.testing.assert_close(other.shift, standard.shift)
+    torch.testing.assert_close(other.precision[1], prior.precision)  # nothing was observed
+
+
 def test_experts_are_a_product_column_by_column(linear_model):
     loadings, noise_variance, x, observed = linear_model
     prior = NaturalGaussian(torch.eye(2).double(), torch.zeros(2).double())

@@ -15,6 +15,9 @@ from sklearn.svm import SVC
 
 from skvae import VAETransformer
 
+# Three species identify one latent of `p(z | c)`.
+pytestmark = pytest.mark.filterwarnings("ignore:The columns of condition_on take 3 different")
+
 FORMS = ["decoder", "prior", "both"]
 
 

@@ -16,6 +16,7 @@ SETTINGS = [
     {"hidden_layer_sizes": (8,), "max_iter": 15, "random_state": 0},
     {"hidden_layer_sizes": (8,), "max_iter": 15, "prior": "vamp", "random_state": 0},
     {"hidden_layer_sizes": (), "random_state": 0},
+    {"hidden_layer_sizes": (8,), "max_iter": 15, "decoder": "sparse", "random_state": 0},
 ]
 
 
@@ -109,6 +110,35 @@ def test_bad_tables(X, error, message):
         ({"noise": [0.5, 0.5]}, "noise"),
         ({"likelihood": {"continuous": "laplace"}}, "laplace"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
+        ({"decoder": "dense"}, "The 'decoder' parameter.*'sparse'.*Got 'dense'"),
+        ({"encoder": "sparse"}, "The 'encoder' parameter"),
+        (
+            {"decoder": "sparse", "hidden_layer_sizes": ()},
+            r"decoder='sparse' is for the networks; hidden_layer_sizes=\(\) has none",
+        ),
+        (
+            {"decoder": "sparse", "n_components": (2, 1)},
+            "decoder='sparse' cannot be combined.*give n_components as one number",
+        ),
+        (
+            {"decoder": "sparse", "prior": "mixture"},
+            "decoder='sparse' cannot be combined: prior='mixture'.*leave prior='normal'",
+        ),
+        (
+            {"decoder": "sparse", "prior": "vamp"},
+            "decoder='sparse' cannot be combined: prior='vamp'.*leave prior='normal'",
+        ),
+        *(
+            (
+                {"decoder": "sparse", "condition_on": [0], "conditioning": conditioning},
+                f"cannot be combined: conditioning='{conditioning}'.*take conditioning='decoder'",
+            )
+            for conditioning in ("prior", "both")
+        ),
+        (
+            {"prior": "vamp", "condition_on": [0], "conditioning": "prior"},
+            "Conditions of the prior make a prior of their own: leave prior='normal'",
+        ),
     ],
 )
 def test_bad_parameters(parameters, message):
@@ -139,6 +169,12 @@ def test_bad_parameters(parameters, message):
 def test_bad_arguments(fitted, call, message):
     with pytest.raises(ValueError, match=message):
         call(fitted)
+
+
+@pytest.mark.parametrize("name", ["loadings_", "anchor_columns_"])
+def test_loadings_need_a_fit(name):
+    with pytest.raises(NotFittedError):
+        getattr(VAETransformer(decoder="sparse"), name)
 
 
 @pytest.mark.parametrize("method", ["transform", "score_samples", "inverse_transform"])

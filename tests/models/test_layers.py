@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from skvae.models.layers import LayeredNormal
+from skvae.models.layers import LayeredNormal, bounded, loosened
 from skvae.models.priors import ConditionalNormal
+from skvae.models.sources import LinearEffect
 
 
 def shaken(prior, scale=0.4, seed=3):
@@ -23,10 +24,11 @@ def priors(toys):
         "layered": shaken(LayeredNormal((1, 1), (6,), g(0)), 0.1),
         "layered with context": shaken(LayeredNormal((1, 1), (6,), g(1), n_context=3), 0.1),
         "conditional": shaken(ConditionalNormal(3, 2, (6,), g(2)), 0.2),
+        "factorial": shaken(ConditionalNormal(3, 2, (6,), g(3), factorial=True), 0.2),
     }
 
 
-NAMES = ["layered", "layered with context", "conditional"]
+NAMES = ["layered", "layered with context", "conditional", "factorial"]
 
 
 @pytest.fixture
@@ -78,8 +80,9 @@ def test_place_and_whiten_are_inverses(name, toys, context):
         torch.testing.assert_close(prior.place(noise[:, :, 0], given), z[:, :, 0])
 
 
-def test_a_fresh_conditional_prior_is_standard_normal(toys, context):
-    prior = ConditionalNormal(3, 2, (6,), toys.seeded())
+@pytest.mark.parametrize("factorial", [False, True])
+def test_a_fresh_conditional_prior_is_standard_normal(toys, context, factorial):
+    prior = ConditionalNormal(3, 2, (6,), toys.seeded(), factorial=factorial)
     z = torch.randn(1, 4, 7, 2, generator=toys.seeded(1))
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
     torch.testing.assert_close(prior.log_prob(z, None, context), expected)
@@ -130,3 +133,46 @@ def test_a_skipping_layer_sees_all_layers_above(toys):
 def test_a_conditional_prior_asks_for_its_context(toys):
     with pytest.raises(ValueError, match="needs its context"):
         ConditionalNormal(3, 2, (6,), toys.seeded()).place(torch.zeros(1, 1, 2))
+
+
+@torch.no_grad()
+def test_latents_of_a_factorial_prior_are_independent_in_every_context(toys, context):
+    prior = shaken(ConditionalNormal(3, 3, (6,), toys.seeded(), factorial=True), 0.3)
+    _, whiten, log_det = prior._moments(context)
+    scales = whiten.diagonal(dim1=-2, dim2=-1)
+    assert torch.equal(whiten, torch.diag_embed(scales))
+    assert scales.std(dim=1).min() > 0  # which the context changes
+    torch.testing.assert_close(log_det, scales.log().sum(-1))
+    full = ConditionalNormal(3, 3, (6,), toys.seeded())
+    assert full.n_below == 3
+
+
+@torch.no_grad()
+def test_a_factorial_prior_starts_at_linear_moments(toys, context):
+    prior = shaken(ConditionalNormal(3, 2, (6,), toys.seeded(), factorial=True), 0.3)
+    g = toys.seeded(1)
+    mean, log_scale = (
+        LinearEffect(0.5 * torch.randn(3, 2, generator=g), 0.3 * torch.randn(2, generator=g))
+        for _ in range(2)
+    )
+    prior.start_at(mean, log_scale)
+    z = torch.randn(1, 4, 7, 2, generator=g)
+    normal = torch.distributions.Normal(
+        mean(context).unsqueeze(1), bounded(log_scale(context)).exp().unsqueeze(1)
+    )
+    expected = loosened(normal.log_prob(z).sum(-1), z)
+    torch.testing.assert_close(prior.log_prob(z, None, context), expected)
+    # Whatever networks and effects it had before.
+    again = ConditionalNormal(3, 2, (6,), toys.seeded(9), factorial=True)
+    again.start_at(mean, log_scale)
+    torch.testing.assert_close(again.log_prob(z, None, context), expected)
+
+
+@torch.no_grad()
+def test_small_log_scales_are_kept_and_large_ones_bounded():
+    prior = ConditionalNormal(1, 1, (6,), torch.Generator(), factorial=True)
+    zero, one = torch.zeros(1), torch.ones(1, 1)
+    for raw, expected in [(0.1, 0.1), (-0.2, -0.2), (50.0, 3.0)]:
+        prior.start_at(LinearEffect(0 * one, zero), LinearEffect(raw * one, zero))
+        _, whiten, _ = prior._moments(one)
+        torch.testing.assert_close(-whiten.log().flatten(), zero + expected, atol=1e-3, rtol=0)

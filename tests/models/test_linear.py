@@ -247,3 +247,46 @@ def test_the_search_ends_after_two_candidates_without_progress(toys):
     held_out = toys.random_mask(*x.shape, 0.15, 10)
     best, scores = choose_n_components(x, observed, held_out, [1, 2, 3, 4, 5, 6])
     assert (best, list(scores)) == (1, [1, 2, 3])
+
+
+# Other axes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def axes(toys):
+    """Invertible and far from orthogonal."""
+    skew = torch.randn(2, 2, generator=toys.seeded(4), dtype=torch.float64)
+    return torch.eye(2).double() + 0.7 * skew
+
+
+def test_along_other_axes_the_density_is_the_same(toys, axes):
+    x = factor_data(toys, n=30)
+    observed = toys.random_mask(*x.shape, 0.6)
+    model = toys.linear_vae(6, 2, 5, torch.float64)
+    other = model.along(axes)
+    assert not torch.allclose(other.loadings, model.loadings, atol=0.05)
+    torch.testing.assert_close(other.log_prob(x, observed), model.log_prob(x, observed))
+    torch.testing.assert_close(
+        other.conditional_mean(x, observed), model.conditional_mean(x, observed)
+    )
+    torch.testing.assert_close(other.second_moment(x, observed), model.second_moment(x, observed))
+
+
+def test_the_posterior_of_other_latents_is_that_of_their_linear_map(toys, axes):
+    x = factor_data(toys, n=30)
+    observed = toys.random_mask(*x.shape, 0.6)
+    model = toys.linear_vae(6, 2, 5, torch.float64)
+    one, other = model.posterior(x, observed), model.along(axes).posterior(x, observed)
+    torch.testing.assert_close(other.mean, one.mean @ axes.mT)
+    torch.testing.assert_close(other.covariance, axes @ one.covariance @ axes.mT)
+
+
+def test_maps_after_each_other_are_their_product(toys, axes):
+    model = toys.linear_vae(6, 2, 5, torch.float64)
+    back = model.along(axes).along(torch.linalg.inv(axes))
+    torch.testing.assert_close(back.loadings, model.loadings)
+    torch.testing.assert_close(back.prior_precision, torch.eye(2).double())
+    twice, at_once = model.along(axes).along(axes), model.along(axes @ axes)
+    torch.testing.assert_close(twice.loadings, at_once.loadings)
+    torch.testing.assert_close(twice.prior_precision, at_once.prior_precision)
+    assert model.along(axes).single().prior_precision.dtype == torch.float32

@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 
 from skvae.models.priors import (
+    CorrelatedNormal,
     MixtureOfGaussians,
     StandardNormal,
     VampPrior,
@@ -29,10 +32,14 @@ def priors(model, toys):
         mixture.logits.copy_(torch.randn(1, 5, generator=generator))
         mixture.log_scale.copy_(-0.5 + 0.3 * torch.randn(1, 5, 2, generator=generator))
         vamp.logits.copy_(torch.randn(1, 6, generator=generator))
-    return {"normal": StandardNormal(), "mixture": mixture, "vamp": vamp}
+    correlated = CorrelatedNormal(2)
+    with torch.no_grad():
+        correlated.below.fill_(-1.2)
+    normal = StandardNormal()
+    return {"normal": normal, "mixture": mixture, "vamp": vamp, "correlated": correlated}
 
 
-NAMES = ["normal", "mixture", "vamp"]
+NAMES = ["normal", "mixture", "vamp", "correlated"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,3 +91,48 @@ def test_standard_normal_matches_torch(toys):
     z = torch.randn(4, 3, generator=toys.seeded())
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
     torch.testing.assert_close(standard_normal_log_prob(z), expected)
+
+
+# Correlated latents ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def correlated(toys):
+    prior = CorrelatedNormal(3)
+    with torch.no_grad():
+        prior.below.copy_(torch.randn(3, generator=toys.seeded(1)))
+    return prior
+
+
+def test_correlated_latents_start_independent(toys):
+    z = torch.randn(1, 4, 5, 3, generator=toys.seeded())
+    torch.testing.assert_close(CorrelatedNormal(3).log_prob(z, None), standard_normal_log_prob(z))
+
+
+@torch.no_grad()
+def test_correlations_are_those_of_the_normal_density(correlated, toys):
+    R = correlated.correlation
+    torch.testing.assert_close(R.diagonal(), torch.ones(3))
+    assert R.tril(-1).abs().max() > 0.3
+    torch.testing.assert_close(correlated.factor, torch.linalg.cholesky(R))
+    z = 2 * torch.randn(1, 4, 5, 3, generator=toys.seeded())
+    found = correlated.log_prob(z, None)
+    assert found.shape == (1, 4, 5)
+    exact = multivariate_normal.logpdf(z.double().numpy(), cov=R.double().numpy())
+    np.testing.assert_allclose(found[0], exact.reshape(4, 5), rtol=1e-4)
+    draws = correlated.sample(40_000, None, toys.seeded(2))[0]
+    torch.testing.assert_close(torch.cov(draws.mT), R, atol=0.03, rtol=0)
+
+
+@torch.no_grad()
+def test_one_latent_has_nothing_to_correlate_with():
+    prior, z = CorrelatedNormal(1), torch.linspace(-2, 2, 5).view(1, 5, 1)
+    torch.testing.assert_close(prior.log_prob(z, None), standard_normal_log_prob(z))
+    assert prior.correlation.item() == 1
+
+
+def test_correlations_are_learnt_by_their_slopes(correlated, toys):
+    """The mean score under the density itself is zero (Fisher)."""
+    draws = correlated.sample(40_000, None, toys.seeded(2)).detach()
+    (slope,) = torch.autograd.grad(correlated.log_prob(draws, None).mean(), correlated.below)
+    assert slope.abs().max() < 0.03

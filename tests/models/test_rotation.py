@@ -5,7 +5,7 @@ import torch
 
 from skvae.models.blocks import fit_block_linear_vae
 from skvae.models.linear import LinearVAE, fit_linear_vae
-from skvae.models.rotation import random_rotation, rotated, turned, varimax
+from skvae.models.rotation import joint_diagonaliser, random_rotation, rotated, turned, varimax
 
 
 def normal(*shape, seed=0):
@@ -98,3 +98,46 @@ def test_random_rotations_are_orthogonal_and_favour_no_direction():
     assert torch.allclose(each @ each.mT, identity.expand(4000, 3, 3), atol=1e-10)
     assert each.mean(0).abs().max() < 0.05
     assert torch.allclose(each.square().mean(0), torch.full((3, 3), 1 / 3).to(each), atol=0.02)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_matrices_with_the_same_eigenvectors_are_diagonalised_jointly(k):
+    basis = random_rotation(k, torch.Generator().manual_seed(3))
+    matrices = basis @ torch.diag_embed(normal(5, k)) @ basis.mT
+    before = matrices.clone()
+    turn = joint_diagonaliser(matrices)
+    assert torch.equal(matrices, before)
+    assert torch.allclose(turn @ turn.mT, torch.eye(k).double(), atol=1e-10)
+    left = turn.mT @ matrices @ turn
+    assert torch.allclose(left, torch.diag_embed(left.diagonal(dim1=1, dim2=2)), atol=1e-8)
+    # Axes are found up to order and sign.
+    same = (turn.mT @ basis).abs()
+    assert torch.allclose(same.sort(dim=1).values[:, -1], torch.ones(k).double(), atol=1e-8)
+
+
+def off_diagonal(matrices, turn):
+    left = turn.mT @ matrices @ turn
+    return float((left - torch.diag_embed(left.diagonal(dim1=1, dim2=2))).square().sum())
+
+
+def test_no_small_turn_diagonalises_disturbed_matrices_better():
+    basis = random_rotation(3, torch.Generator().manual_seed(3))
+    noise = 0.3 * normal(6, 3, 3, seed=1)
+    matrices = basis @ torch.diag_embed(normal(6, 3)) @ basis.mT + noise + noise.mT
+    turn = joint_diagonaliser(matrices)
+    best = off_diagonal(matrices, turn)
+    assert 0 < best < off_diagonal(matrices, torch.eye(3).double())
+    for p in range(3):
+        for q in range(p):
+            for angle in (-0.03, 0.03):
+                generator = torch.zeros(3, 3).double()
+                generator[p, q], generator[q, p] = angle, -angle
+                assert off_diagonal(matrices, turn @ torch.linalg.matrix_exp(generator)) > best
+
+
+def test_one_symmetric_matrix_gives_its_eigenvectors():
+    matrix = normal(4, 4)
+    matrix = matrix + matrix.mT
+    turn = joint_diagonaliser(matrix[None])
+    values = (turn.mT @ matrix @ turn).diagonal().sort().values
+    assert torch.allclose(values, torch.linalg.eigvalsh(matrix), atol=1e-8)

@@ -16,7 +16,7 @@ from skvae.distributions import (
     StudentT,
 )
 from skvae.models import LinearVAE
-from skvae.models.start import FeatureSpec, decoder_start
+from skvae.models.start import DecoderStart, FeatureSpec, decoder_start
 
 
 def standard_normal(k, n=20000):
@@ -131,3 +131,17 @@ def test_a_mixed_table_starts_column_by_column(toys):
         torch.testing.assert_close(together.weight[:, mine], alone.weight)
         torch.testing.assert_close(together.bias[mine], alone.bias)
         torch.testing.assert_close(together.free[table.free_columns == j], alone.free)
+
+
+def test_a_decoder_of_other_latents_says_the_same(toys):
+    """The first latents are mapped, columns given to the decoder stay as they are."""
+    g = toys.seeded()
+    weight, axes = torch.randn(5, 7, generator=g), torch.randn(3, 3, generator=g)
+    start = DecoderStart(weight, torch.randn(7, generator=g), torch.randn(2, generator=g))
+    other = start.along(axes)
+    z, given = torch.randn(20, 3, generator=g), torch.randn(20, 2, generator=g)
+    before = torch.cat([z, given], 1) @ start.weight + start.bias
+    after = torch.cat([z @ axes.mT, given], 1) @ other.weight + other.bias
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    assert torch.equal(other.weight[3:], weight[3:])
+    assert torch.equal(other.free, start.free)

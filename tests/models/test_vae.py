@@ -8,6 +8,7 @@ import torch
 from skvae.distributions import Gaussian
 from skvae.inference import importance_sample, noise_block
 from skvae.models import Posterior
+from skvae.models.context import Context
 from skvae.models.priors import standard_normal_log_prob as log_prior
 from skvae.models.vae import LOG_SCALE_FLOOR, MEAN_CLIP
 
@@ -201,3 +202,47 @@ def test_encoder_is_not_asked_about_strange_holes(toys):
     exact = linear.posterior(x, observed[0]).mean
     assert torch.allclose(cautious.centre[0, 2], exact[2], atol=1e-5)
     assert not torch.allclose(asked.centre[0, 2], exact[2], atol=1e-3)
+
+
+# Other axes and other coordinates ---------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_model_along_other_axes_has_their_posterior(toys):
+    linear, g = toys.linear_vae(5, 2), toys.seeded(4)
+    axes = torch.eye(2) + 0.5 * torch.randn(2, 2, generator=g)
+    one, other = (toys.gaussian_vae([each]) for each in (linear, linear.along(axes)))
+    x, observed = torch.randn(8, 5, generator=g), toys.random_mask(8, 5)[None]
+    before, after = one.posterior(x, observed), other.posterior(x, observed)
+    torch.testing.assert_close(after.centre, before.centre @ axes.mT, rtol=1e-4, atol=1e-5)
+    covariance = axes @ before.covariance @ axes.mT
+    torch.testing.assert_close(after.covariance, covariance, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_wider_coordinates_leave_the_mean_and_lengthen_moves(toys):
+    model = toys.gaussian_vae([toys.linear_vae(5, 2)])
+    x, observed = torch.randn(8, 5, generator=toys.seeded(3)), toys.random_mask(8, 5)[None]
+    narrow = model.posterior(x, observed)
+    model.width = 9.0
+    wide = model.posterior(x, observed)
+    torch.testing.assert_close(wide.centre, narrow.centre)
+    torch.testing.assert_close(wide.covariance, 9 * narrow.covariance)
+    toys.perturb(model)
+    moved = model.posterior(x, observed).centre - narrow.centre
+    model.width = 1.0
+    torch.testing.assert_close(
+        moved, 3 * (model.posterior(x, observed).centre - narrow.centre), rtol=1e-4, atol=1e-5
+    )
+
+
+@torch.no_grad()
+def test_an_encoder_may_not_be_told_the_context(toys):
+    g = toys.seeded(4)
+    x, observed = torch.randn(8, 5, generator=g), toys.random_mask(8, 5)[None]
+    context = torch.randn(8, 3, generator=g)
+    for encoded in (True, False):
+        given = Context(3, encoded=encoded)
+        model = toys.perturb(toys.gaussian_vae([toys.linear_vae(5, 2)], context=given))
+        one, other = (model.posterior(x, observed, c).centre for c in (context, context + 1))
+        assert torch.equal(one, other) != encoded
