@@ -217,6 +217,13 @@ class CorrelatedNormal(nn.Module):
         self.below = nn.Parameter(torch.zeros(n_components * (n_components - 1) // 2))
         self.n_components = n_components
 
+    @torch.no_grad()
+    def start_at(self, correlation: Tensor) -> None:
+        """Begin at a correlation matrix (k, k)."""
+        factor = torch.linalg.cholesky(correlation)
+        row, column = torch.tril_indices(self.n_components, self.n_components, offset=-1)
+        self.below.copy_((factor / factor.diagonal().unsqueeze(-1))[row, column])
+
     @property
     def factor(self) -> Tensor:
         """Lower triangular L with ``L L' = R``, shape (k, k)."""

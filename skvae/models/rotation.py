@@ -34,6 +34,18 @@ def varimax(loadings: Tensor) -> Tensor:
     return rotation
 
 
+def promax_axes(loadings: Tensor, power: float = 4.0) -> Tensor:
+    """Axes (k, k), oblique and of unit variance, along which varimax loadings (d, k) are simplest.
+
+    Latents ``axes @ z`` may correlate, which lets small loadings vanish that only reflect that the
+    latents behind columns do (Hendrickson and White 1964).
+    """
+    target = loadings * loadings.abs() ** (power - 1)
+    turn = torch.linalg.lstsq(loadings, target).solution
+    scale = torch.linalg.inv(turn.mT @ turn).diagonal().sqrt()
+    return torch.linalg.inv(turn * scale)
+
+
 def principal_axes(loadings: Tensor, noise_variance: Tensor) -> Tensor:
     """Orthogonal (k, k) that makes ``loadings' diag(1 / noise) loadings`` diagonal, descending.
 

@@ -26,7 +26,7 @@ from skvae.models.priors import (
     StandardNormal,
     VampPrior,
 )
-from skvae.models.rotation import random_rotation, turned
+from skvae.models.rotation import promax_axes, random_rotation, turned
 from skvae.models.sources import Sources
 from skvae.models.sparse import SparseVAE
 from skvae.models.start import decoder_start
@@ -74,6 +74,15 @@ def ledermann_bound(data: Tensors) -> float:
     """Latents up to which a linear model tells noise from them (Ledermann 1937)."""
     d = data.features.shape[1]
     return (2 * d + 1 - math.sqrt(8 * d + 1)) / 2
+
+
+def _oblique(loadings: Tensor) -> Tensor:
+    """`promax_axes`, or those that there are where some latents have no loadings."""
+    alive = loadings.norm(dim=0) > 1e-3 * loadings.norm()
+    axes = torch.eye(len(alive), dtype=loadings.dtype)
+    place = alive.nonzero().squeeze(1)
+    axes[place[:, None], place] = promax_axes(loadings[:, alive])
+    return axes
 
 
 class DensityFitter:
@@ -142,8 +151,11 @@ class DensityFitter:
         free = self.likelihoods.init_free(data.targets[rows], data.observed[rows])
         start = decoder_start(told, self.likelihoods, data.specs, free)
         sources = self._sources(linear, rows, turn)
-        if sources is not None:
-            linear, start = linear.along(sources.axes).single(), start.along(sources.axes)
+        axes = None if sources is None else sources.axes
+        if settings.sparse:
+            axes = _oblique(linear.loadings.double())
+        if axes is not None:
+            linear, start = linear.along(axes).single(), start.along(axes)
         width = 0 if data.context is None else data.context.shape[1]
         by_prior = width if settings.conditioning in ("prior", "both") else 0
         loadings = None if effect is None else effect[None]
@@ -182,6 +194,8 @@ class DensityFitter:
         if sources is not None and isinstance(model.prior, ConditionalNormal):
             model.prior.start_at(sources.mean, sources.log_scale)
             widen(model, data.table(rows[:MOST_VALIDATION_ROWS]))
+        if axes is not None and isinstance(model.prior, CorrelatedNormal):
+            model.prior.start_at((axes @ axes.mT).float())
         model.tempered = self._temperature != 1
         if settings.cautious:
             seen = data.observed[rows].index_select(1, data.feature_columns)

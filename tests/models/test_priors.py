@@ -136,3 +136,10 @@ def test_correlations_are_learnt_by_their_slopes(correlated, toys):
     draws = correlated.sample(40_000, None, toys.seeded(2)).detach()
     (slope,) = torch.autograd.grad(correlated.log_prob(draws, None).mean(), correlated.below)
     assert slope.abs().max() < 0.03
+
+
+def test_a_correlated_prior_begins_at_the_correlation_that_it_is_told():
+    correlation = torch.tensor([[1.0, 0.5, -0.2], [0.5, 1.0, 0.3], [-0.2, 0.3, 1.0]])
+    prior = CorrelatedNormal(3)
+    prior.start_at(correlation)
+    assert torch.allclose(prior.correlation, correlation, atol=1e-6)

@@ -5,7 +5,14 @@ import torch
 
 from skvae.models.blocks import fit_block_linear_vae
 from skvae.models.linear import LinearVAE, fit_linear_vae
-from skvae.models.rotation import joint_diagonaliser, random_rotation, rotated, turned, varimax
+from skvae.models.rotation import (
+    promax_axes,
+    joint_diagonaliser,
+    random_rotation,
+    rotated,
+    turned,
+    varimax,
+)
 
 
 def normal(*shape, seed=0):
@@ -141,3 +148,18 @@ def test_one_symmetric_matrix_gives_its_eigenvectors():
     turn = joint_diagonaliser(matrix[None])
     values = (turn.mT @ matrix @ turn).diagonal().sort().values
     assert torch.allclose(values, torch.linalg.eigvalsh(matrix), atol=1e-8)
+
+
+def test_promax_finds_simple_structure_of_correlated_latents():
+    simple = torch.block_diag(*(normal(6, 1, seed=s) for s in range(3)))
+    correlation = torch.tensor([[1.0, 0.6, 0.3], [0.6, 1.0, 0.1], [0.3, 0.1, 1.0]]).to(simple)
+    # The same columns by independent latents, turned as varimax leaves them.
+    mixed = simple @ torch.linalg.cholesky(correlation)
+    mixed = mixed @ varimax(mixed)
+    axes = promax_axes(mixed)
+    found, implied = mixed @ torch.linalg.inv(axes), axes @ axes.mT
+    assert torch.allclose(implied.diagonal(), torch.ones(3).to(implied))
+    assert torch.allclose(found @ implied @ found.mT, mixed @ mixed.mT)  # the same covariance
+    rest = found.abs().sort(dim=1).values[:, :2]
+    assert rest.max() < 0.15 * found.abs().max()
+    assert rest.square().sum() < 0.2 * mixed.abs().sort(dim=1).values[:, :2].square().sum()
