@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LIGHT = 0.6
 # Numbers and letters that fit side by side; letters beyond that are slanted.
 MOST_NUMBERS, MOST_LETTERS = 12, 40
+# Inches in which a name and its numbers can be read, and above and below all of them.
+ROW, MARGIN = 0.21, 0.8
 
 
 class HeatMap:
@@ -45,7 +47,7 @@ class HeatMap:
         Numbers beyond either end look like that end, and the colour bar says so.
         """
         values = table.to_numpy(dtype=float)
-        ax = axes_for(self, ax)
+        ax = axes_for(self, ax, MARGIN + ROW * min(len(values), MOST_TICKS))
         ax.set_facecolor("0.88")
         style = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0, "aspect": "auto", **style}
         self.image_ = ax.imshow(values, **{"interpolation": "nearest", **style})

@@ -56,6 +56,17 @@ def test_nothing_rounds_to_a_negative_zero(plt):
     assert [text.get_text() for text in drawn.texts_] == ["0.00", "-0.01"]
 
 
+def test_figures_of_many_columns_are_higher(plt):
+    usual = plt.rcParams["figure.figsize"]
+    heights = []
+    for n in (3, 30, 300):
+        figure = LoadingsDisplay(pd.DataFrame(np.full((n, 2), 0.5))).plot().figure_
+        assert figure.get_figwidth() == usual[0]
+        heights.append(figure.get_figheight())
+    assert heights[0] == usual[1]
+    assert usual[1] < heights[1] < heights[2] < 10
+
+
 def test_a_table_without_loadings_is_blank(plt):
     drawn = LoadingsDisplay(0 * TABLE).plot()
     assert drawn.texts_ == []
