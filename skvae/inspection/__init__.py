@@ -1,4 +1,4 @@
-"""Diagnostics: collapse, tightness of bounds, latents, refits, odd rows, blocks, holes, fillings.
+"""Diagnostics: collapse, bounds, latents, loadings, refits, odd rows, blocks, holes, fillings.
 
 Every diagnostic has a Display that draws it with matplotlib: `from_estimator` computes and draws,
 `plot` draws again. Holes need no estimator: `MissingnessPatternDisplay.from_data`. Neither do
@@ -26,6 +26,7 @@ from skvae.inspection.identification_display import IdentifiabilityDisplay
 from skvae.inspection.imputations import FilledColumn, ImputationDisplay
 from skvae.inspection.linear import LinearReport, linear_report
 from skvae.inspection.linear_display import LinearReportDisplay
+from skvae.inspection.loadings import LoadingsDisplay
 from skvae.inspection.maps import LatentMapDisplay
 from skvae.inspection.modalities import (
     cross_prediction,
@@ -62,6 +63,7 @@ __all__ = [
     "LatentReportDisplay",
     "LinearReport",
     "LinearReportDisplay",
+    "LoadingsDisplay",
     "LossCurveDisplay",
     "MissingnessPatternDisplay",
     "Overimputation",

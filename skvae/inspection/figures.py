@@ -33,11 +33,15 @@ def import_matplotlib(what: str) -> Any:
     return plt
 
 
-def axes_for(display: Any, ax: Axes | None) -> Axes:
-    """The given axes or new ones; leaves them and their figure on the display."""
+def axes_for(display: Any, ax: Axes | None, height: float = 0.0) -> Axes:
+    """The given axes or new ones; leaves them and their figure on the display.
+
+    New figures have the usual size, and at least the height in inches.
+    """
     plt = import_matplotlib(type(display).__name__)
     if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+        width, usual = plt.rcParams["figure.figsize"]
+        _, ax = plt.subplots(figsize=(width, max(usual, height)), layout="constrained")
     display.ax_, display.figure_ = ax, ax.figure
     return ax
 
