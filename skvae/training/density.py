@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skvae.distributions.columns import ColumnLikelihoods
 from skvae.inference.ensemble import Table
-from skvae.inference.importance import importance_sample, noise_block
+from skvae.inference.importance import noise_block
 from skvae.inference.proposals import Proposal
 from skvae.models.complete import solve_linear_vae
 from skvae.models.context import Context
@@ -54,6 +54,7 @@ from skvae.training.objectives import ImportanceWeightedBound, Objective, WarmUp
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
 from skvae.training.sparse import train_sparse
+from skvae.training.validation import HeldOutBound
 
 # Samples of the bound on rows that decide when to stop.
 VALIDATION_SAMPLES = 32
@@ -393,32 +394,3 @@ class DensityFitter:
         )
         noise = noise_block(VALIDATION_SAMPLES, model.n_components, self.seed)
         return HeldOutBound(part, data.weight[rows], noise, self.settings.beta)
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOutBound:
-    """Mean bound of held-out rows, always with the same noise; shape (n_members,)."""
-
-    table: Table
-    weight: Tensor
-    noise: Tensor
-    beta: float
-
-    def __call__(self, model: VAE) -> Tensor:
-        return (self.each(model) * self.weight).mean(1).float()
-
-    @torch.no_grad()
-    def each(self, model: VAE) -> Tensor:
-        """The bound of every row, (n_members, n)."""
-        observed, observed_features = self.table.masks
-        sample = importance_sample(
-            model,
-            self.table.features,
-            self.table.targets,
-            observed,
-            observed_features,
-            self.noise,
-            self.beta,
-            self.table.context,
-        )
-        return sample.log_prob if self.beta == 1 else sample.log_weights.double().mean(-1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from skvae.inference.ensemble import GenerativeSource, Table
+from skvae.inference.importance import importance_sample
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
 
@@ -88,3 +90,32 @@ class HeldOutError(HeldOutEntries):
         # One entry in a heavy tail must not decide for all.
         error = (predicted - self.truth).square().clamp(max=25.0)
         return -self.mean(error, self.held_out_statistics)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutBound:
+    """Mean bound of held-out rows, always with the same noise; shape (n_members,)."""
+
+    table: Table
+    weight: Tensor
+    noise: Tensor
+    beta: float
+
+    def __call__(self, model: VAE) -> Tensor:
+        return (self.each(model) * self.weight).mean(1).float()
+
+    @torch.no_grad()
+    def each(self, model: VAE) -> Tensor:
+        """The bound of every row, (n_members, n)."""
+        observed, observed_features = self.table.masks
+        sample = importance_sample(
+            model,
+            self.table.features,
+            self.table.targets,
+            observed,
+            observed_features,
+            self.noise,
+            self.beta,
+            self.table.context,
+        )
+        return sample.log_prob if self.beta == 1 else sample.log_weights.double().mean(-1)

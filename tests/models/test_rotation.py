@@ -6,8 +6,8 @@ import torch
 from skvae.models.blocks import fit_block_linear_vae
 from skvae.models.linear import LinearVAE, fit_linear_vae
 from skvae.models.rotation import (
-    promax_axes,
     joint_diagonaliser,
+    promax_axes,
     random_rotation,
     rotated,
     turned,
