@@ -15,8 +15,9 @@ def as_frame(values: np.ndarray) -> pd.DataFrame:
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and standard deviation 1 over the rows."""
-    return (values - values.mean(axis=0)) / values.std(axis=0)
+    """Columns of mean 0 and standard deviation 1 over the rows; constant ones are 0."""
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
 def check_count(value: Any, name: str, least: int = 1) -> int:

@@ -49,6 +49,10 @@ def check_combinations(estimator: Any, hidden: tuple[int, ...], layers: tuple[in
         raise ValueError(
             "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
         )
+    if self.conditioning != "decoder" and self.condition_on is None:
+        raise ValueError(
+            f"conditioning={self.conditioning!r} needs a condition: name columns in condition_on."
+        )
     if sparse:
         _check_sparse(self, layers, by_prior)
 
@@ -59,10 +63,23 @@ def _check_sparse(self: Any, layers: tuple[int, ...], by_prior: bool) -> None:
         f"prior={self.prior!r} has axes of its own: leave prior='normal'": self.prior != "normal",
         f"conditioning={self.conditioning!r} finds axes by itself: take conditioning='decoder', or "
         "another decoder": by_prior,
+        "held-out rows decide which loadings are zero: leave early_stopping=True": (
+            not self.early_stopping
+        ),
     }
     for remedy, needed in remedies.items():
         if needed:
             raise ValueError(f"decoder='sparse' cannot be combined: {remedy}.")
+
+
+def warn_of_no_zeros() -> None:
+    """Say that a sparse decoder is not."""
+    warnings.warn(
+        "No loading of decoder='sparse' became zero: the rows are too few, or training too short "
+        "(max_iter), to do without any.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def warn_of_few_conditions(context: np.ndarray, n_components: int) -> None:
@@ -71,16 +88,18 @@ def warn_of_few_conditions(context: np.ndarray, n_components: int) -> None:
     Khemakhem et al. (2020), theorem 1: ``n_components`` times the number of sufficient statistics
     plus one different values of the condition, whose priors differ in all directions.
     """
-    n_distinct = len(np.unique(context, axis=0))
+    counts = np.unique(context, axis=0, return_counts=True)[1]
+    # Groups of a single row say nothing of their spread; of a continuous condition all are.
+    n_distinct = len(counts) if (counts == 1).all() else int((counts > 1).sum())
     needed = GAUSSIAN_STATISTICS * n_components + 1
     if n_distinct >= needed:
         return
     most = (n_distinct - 1) // GAUSSIAN_STATISTICS
-    fewer = f"n_components to {most}" if most else "the number of components"
+    fewer = f"Lower n_components to {most}, or condition" if most else "Condition"
     warnings.warn(
-        f"The columns of condition_on take {n_distinct} different values together, fewer than the "
-        f"2 * n_components + 1 = {needed} that identify {n_components} latents: refits may find "
-        f"other axes. Lower {fewer}, or condition on more columns.",
+        f"The columns of condition_on take {n_distinct} different values together in several rows "
+        f"each, fewer than the 2 * n_components + 1 = {needed} that identify as many latents as "
+        f"n_components={n_components}: refits may find other axes. {fewer} on more columns.",
         UserWarning,
         stacklevel=5,
     )

@@ -31,7 +31,7 @@ class LatentLoadings(LatentWalks):
         has where one latent varies as it does over the training rows and the others stay (the total
         effect of Sobol and Jansen), with the sign of the slope. For linear models and numbers these
         are the loadings of factor analysis. Of categories, the probabilities move; two of them
-        and ordered ones have a sign, more have none. With ``decoder="sparse"`` most are exactly 0.
+        and ordered ones have a sign, more have none. With ``decoder="sparse"`` many are exactly 0.
         """
         check_is_fitted(self)
         with torch_defaults():
@@ -47,7 +47,8 @@ class LatentLoadings(LatentWalks):
     def anchor_columns_(self) -> dict[str, list]:
         """Columns that hang on a single latent, by latent, the strongest first.
 
-        Two of them or more identify a latent of a sparse decoder (Moran et al. 2022).
+        Two of them or more identify a latent of a sparse decoder (Moran et al. 2022). With few rows
+        which columns these are varies from fit to fit, more than the large loadings do.
         """
         loadings = self.loadings_
         size = loadings.abs()

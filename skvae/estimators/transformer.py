@@ -14,12 +14,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
-from skvae.estimators._combinations import check_combinations, warn_of_few_conditions
+from skvae.estimators._combinations import (
+    check_combinations,
+    warn_of_few_conditions,
+    warn_of_no_zeros,
+)
 from skvae.estimators._conditions import Conditions
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._loadings import LatentLoadings
 from skvae.inference.session import seeded_torch, torch_defaults
+from skvae.models.sparse import SparseVAE
 from skvae.training.density import DensityFitter, DensitySettings
 from skvae.training.proposals import INFERENCE
 
@@ -73,7 +78,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
     conditioning : {"decoder", "prior", "both"}, default="decoder"
         What the condition c drives: ``p(x | z, c) p(z)``, ``p(x | z) p(z | c)`` or both. With
         "prior", latents are independent given c, which identifies them where c takes enough
-        different values, ``2 * n_components + 1`` at least [10]_: an identifiable VAE.
+        different values with many rows each, ``2 * n_components + 1`` at least [10]_: an
+        identifiable VAE.
     hierarchy : {"markov", "skip"}, default="markov"
         With several layers: each sees the layer above it, ``p(z_1 | z_2) p(x | z_1)``, or all
         layers above, ``p(x | z_1, z_2)``.
@@ -85,10 +91,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         From an extra encoder that learns, on parts of the complete rows of `X`, what the first one
         says of the whole [7]_: for encoders that saw no holes. Or each row its own, optimised from
         the encoder's on with the decoder as it is, until the row's bound no longer grows [8]_: the
-        most precise, and by far the slowest. Importance weights correct all three.
+        most precise, and by far the slowest; rows whose samples are worth half their number stay
+        as they are. Importance weights correct all three.
     encoder, decoder : torch.nn.Module, "sparse" (the decoder alone) or None, default=None
         "sparse" lets every column hang on few latents, through masks under a spike-and-slab lasso
-        prior and a network of its own [11]_; see `loadings_`. It learns how latents correlate.
+        prior and a network of its own [11]_; see `loadings_`. It learns how latents correlate, and
+        takes one stochastic layer and ``prior="normal"``.
         Modules are networks of your own in place of the hidden layers; copies are trained. The
         encoder is called with two tensors of shape (batch, n_inputs): standardised features, 0
         where absent, and their mask of zeros and ones; the decoder with latents (batch,
@@ -336,6 +344,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         self._publish_density(report)
         if rows.given is not None and self.conditioning == "prior" and not self._layers:
             warn_of_few_conditions(rows.given, self.n_components_)
+        if isinstance(model, SparseVAE) and self.n_components_ > 1 and model.is_open.all():
+            warn_of_no_zeros()
         self.matching_scores_ = [scores[0] for scores in report.matching.scores]
         self._n_features_out = self.n_components_
 

@@ -146,6 +146,7 @@ def mean_correlation_coefficient(
     >>> round(mean_correlation_coefficient(turned, truth, linear=True), 1)
     1.0
     """
+    Z, truth = check_latents(Z, truth, "truth")
     matching = match_latents(Z, truth, method=method)
     if not linear:
         return matching.mean

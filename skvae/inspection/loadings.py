@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LoadingsDisplay(HeatMap):
     """How far every latent moves every column, as a heat map.
 
-    Red columns rise with the latent and blue ones fall. Exact zeros, most of the table with
+    Red columns rise with the latent and blue ones fall. Exact zeros, much of the table with
     ``decoder="sparse"``, stay blank. Columns of several unordered categories have no sign and are
     red.
 

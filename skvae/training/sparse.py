@@ -109,8 +109,9 @@ def train_sparse(
 ) -> History:
     """Train with all masks open, then close more and more of them, and keep the best.
 
-    The best is the sparsest model within one standard error of the one whose judged rows have the
-    largest bound (Breiman et al. 1984).
+    The best is the sparsest model within one standard error of the one with the largest bound
+    (Breiman et al. 1984), once every open mask has been paid for: what its prior says against it,
+    and half a logarithm of the number of rows, as for any parameter (Schwarz 1978).
 
     Parameters
     ----------
@@ -154,10 +155,17 @@ def train_sparse(
         whole.recovered |= history.recovered
         state = {name: value.clone() for name, value in model.state_dict().items()}
         model.eval()
-        path.append((judge(model)[0].double(), state))
+        path.append((judge(model)[0].double() - _price(model, table), state))
         model.train()
     model.load_state_dict(path[_sparsest(torch.stack([each for each, _ in path]))][1])
     return whole
+
+
+@torch.no_grad()
+def _price(model: SparseVAE, table: TrainingTable) -> float:
+    """Of the open masks, in nats per row."""
+    each = mask_prior(table).log_odds(model.gates) + 0.5 * math.log(table.n_rows)
+    return float(each[model.is_open].sum()) / table.n_rows
 
 
 def _sparsest(bounds: Tensor) -> int:
