@@ -185,14 +185,29 @@ def few(n_segments, n_per_segment=20):
 
 def test_too_few_contexts_are_named_with_the_remedy():
     words = (
-        r"condition_on take 4 different values together, fewer than the 2 \* n_components \+ 1 = 5 "
-        r"that identify 2 latents.*Lower n_components to 1, or condition on more columns"
+        r"condition_on take 4 different values together in several rows each, fewer than the "
+        r"2 \* n_components \+ 1 = 5 that .*Lower n_components to 1, or condition on more columns"
     )
     with pytest.warns(UserWarning, match=words) as caught:
         VAETransformer(2, **SMALL).fit(few(4))
     assert caught[0].filename == __file__
-    with pytest.warns(UserWarning, match="2 different values.*Lower the number of components"):
+    with pytest.warns(UserWarning, match="2 different values.*axes. Condition on more columns"):
         VAETransformer(2, **SMALL).fit(few(2))
+
+
+def test_contexts_of_single_rows_do_not_count_unless_all_are():
+    X = few(4)
+    alone = [f"alone {i}" for i in range(len(X) // 8)]
+    segment = X["segment"].astype(str).astype(object)
+    segment.iloc[: len(alone)] = alone
+    with pytest.warns(UserWarning, match="condition_on take 4 different values"):
+        VAETransformer(2, **SMALL).fit(X.assign(segment=segment))
+
+
+def test_a_prior_without_a_condition_is_refused():
+    X = few(4).drop(columns="segment")
+    with pytest.raises(ValueError, match="conditioning='prior' needs a condition: name columns"):
+        VAETransformer(2, conditioning="prior", max_iter=1).fit(X)
 
 
 def test_columns_of_the_condition_count_together():

@@ -198,7 +198,6 @@ def test_names_and_containers_of_outputs(mixed):
 @pytest.mark.parametrize(
     "options",
     [
-        {"early_stopping": False},
         {"n_importance_samples": 1, "free_bits": 0.1},
         {"beta": 0.5},
         {"rotation": "random"},
@@ -286,3 +285,9 @@ def test_every_decoder_has_loadings(options):
     loadings = model.loadings_
     assert loadings.shape == (6, model.n_components_)
     assert np.isfinite(loadings.to_numpy()).all()
+
+
+def test_a_sparse_decoder_without_zeros_says_so():
+    X = make_sparse_factors(60, random_state=0).data
+    with pytest.warns(UserWarning, match="No loading of decoder='sparse' became zero.*max_iter"):
+        VAETransformer(2, decoder="sparse", max_iter=0, random_state=0).fit(X)

@@ -34,7 +34,7 @@ def check_everything(X, new=None, **parameters):
     for settings in SETTINGS:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", message="Skipping features")
+            warnings.filterwarnings("ignore", message="Skipping features|No loading of decoder")
             model = VAETransformer(**settings, **parameters).fit(X)
             z = model.transform(new)
             tables = model.inverse_transform(z), model.reconstruct(new), model.sample(20)
@@ -127,6 +127,10 @@ def test_bad_tables(X, error, message):
         (
             {"decoder": "sparse", "prior": "vamp"},
             "decoder='sparse' cannot be combined: prior='vamp'.*leave prior='normal'",
+        ),
+        (
+            {"decoder": "sparse", "early_stopping": False},
+            "decoder='sparse' cannot be combined: held-out rows decide.*early_stopping=True",
         ),
         *(
             (
