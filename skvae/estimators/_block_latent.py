@@ -45,7 +45,7 @@ class BlockLatentModel(LatentModel):
         """As of `LatentModel.log_prob`; exact where the model is linear and Gaussian."""
         if not self.model.exact or method != "importance":
             return LatentModel.log_prob(self._scorer, rows, method, n_samples)
-        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.scaler.log_jacobians(rows.observed)
         parts = [
             self.clusters.log_prob(part.features.double(), part.masks[1][0])
             for part in self._parts(rows)

@@ -83,7 +83,7 @@ class ClassDensity:
         parts = [np.zeros(0)]
         for start in range(0, len(rows.values), size):
             parts.append(each(rows.take(slice(start, start + size)), n_samples))
-        jacobian = np.where(rows.observed, self.latent.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.latent.scaler.log_jacobians(rows.observed)
         scores = np.concatenate(parts) + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 

@@ -119,11 +119,6 @@ class FittedClassifier(DensityEstimator):
         else:
             self._density = ClassDensity(self._latent, model, representation, self.label_prior_)
 
-    def _rows(self, X: Any) -> Rows:
-        """Check and encode a user's table."""
-        self._check_input(X)
-        return Rows(*self._codec.encode(X))
-
     def _scored_rows(self, X: Any) -> ScoredRows:
         """Rows beside the models of all classes."""
         return self._density.scored(self._rows(X))

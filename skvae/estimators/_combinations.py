@@ -25,46 +25,47 @@ def check_combinations(estimator: Any, hidden: tuple[int, ...], layers: tuple[in
     ValueError
         Naming the parameters and the remedy.
     """
-    self = estimator
-    by_prior = self.condition_on is not None and self.conditioning in ("prior", "both")
-    sparse = isinstance(self.decoder, str)
+    by_prior = estimator.conditioning != "decoder"
+    if by_prior and estimator.condition_on is None:
+        raise ValueError(
+            f"conditioning={estimator.conditioning!r} needs a condition: name columns in "
+            "condition_on."
+        )
+    sparse = isinstance(estimator.decoder, str)
     if not hidden:
         needing = {
-            f"beta={self.beta!r} with noise={self.noise!r}": self.beta != 1
-            and (isinstance(self.noise, str) or self.beta == 0),
-            f"prior={self.prior!r}": self.prior != "normal",
-            f"n_components={self.n_components!r}": bool(layers),
-            f"conditioning={self.conditioning!r}": by_prior,
-            f"inference={self.inference!r}": self.inference == "posterior_matching",
-            "encoder": self.encoder is not None,
-            "decoder='sparse'" if sparse else "decoder": self.decoder is not None,
+            f"beta={estimator.beta!r} with noise={estimator.noise!r}": estimator.beta != 1
+            and (isinstance(estimator.noise, str) or estimator.beta == 0),
+            f"prior={estimator.prior!r}": estimator.prior != "normal",
+            f"n_components={estimator.n_components!r}": bool(layers),
+            f"conditioning={estimator.conditioning!r}": by_prior,
+            f"inference={estimator.inference!r}": estimator.inference == "posterior_matching",
+            "encoder": estimator.encoder is not None,
+            "decoder='sparse'" if sparse else "decoder": estimator.decoder is not None,
         }
         for what, given in needing.items():
             if given:
                 raise ValueError(f"{what} is for the networks; hidden_layer_sizes=() has none.")
-    if self.prior != "normal" and (layers or by_prior):
+    if estimator.prior != "normal" and (layers or by_prior):
         why = "Several stochastic layers" if layers else "Conditions of the prior"
         raise ValueError(f"{why} make a prior of their own: leave prior='normal'.")
-    if self.free_bits and self.n_importance_samples > 1 and self.beta == 1:
+    if estimator.free_bits and estimator.n_importance_samples > 1 and estimator.beta == 1:
         raise ValueError(
             "free_bits is defined for the ELBO: set n_importance_samples=1, or free_bits=0."
         )
-    if self.conditioning != "decoder" and self.condition_on is None:
-        raise ValueError(
-            f"conditioning={self.conditioning!r} needs a condition: name columns in condition_on."
-        )
     if sparse:
-        _check_sparse(self, layers, by_prior)
+        _check_sparse(estimator, layers, by_prior)
 
 
-def _check_sparse(self: Any, layers: tuple[int, ...], by_prior: bool) -> None:
+def _check_sparse(estimator: Any, layers: tuple[int, ...], by_prior: bool) -> None:
+    prior, conditioning = estimator.prior, estimator.conditioning
     remedies = {
         "several stochastic layers have no loadings: give n_components as one number": layers,
-        f"prior={self.prior!r} has axes of its own: leave prior='normal'": self.prior != "normal",
-        f"conditioning={self.conditioning!r} finds axes by itself: take conditioning='decoder', or "
+        f"prior={prior!r} has axes of its own: leave prior='normal'": prior != "normal",
+        f"conditioning={conditioning!r} finds axes by itself: take conditioning='decoder', or "
         "another decoder": by_prior,
         "held-out rows decide which loadings are zero: leave early_stopping=True": (
-            not self.early_stopping
+            not estimator.early_stopping
         ),
     }
     for remedy, needed in remedies.items():

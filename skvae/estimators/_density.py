@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae.estimators._base import BaseVAE
+from skvae.estimators._latent import Rows
 from skvae.training.density_settings import DensityReport, DensitySettings
 
 Settings = TypeVar("Settings", bound=DensitySettings)
@@ -16,6 +17,11 @@ Settings = TypeVar("Settings", bound=DensitySettings)
 
 class DensityEstimator(BaseVAE):
     """From the parameters of an estimator to a fit, and from its report to fitted attributes."""
+
+    def _rows(self, X: Any) -> Rows:
+        """Check and encode a user's table."""
+        self._check_input(X)
+        return Rows(*self._codec.encode(X))
 
     def _density_settings(
         self,

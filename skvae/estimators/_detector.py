@@ -97,11 +97,6 @@ class FittedDetector(DensityEstimator):
     def _chosen_likelihoods(self) -> dict[str, str]:
         return {**super()._chosen_likelihoods(), "continuous": "gaussian"}
 
-    def _rows(self, X: Any) -> Rows:
-        """Check and encode a user's table."""
-        self._check_input(X)
-        return Rows(*self._codec.encode(X))
-
     def _scored_rows(self, X: Any) -> ScoredRows:
         """Rows beside the model that they are judged by."""
         if isinstance(self._detection, ConstantTable):

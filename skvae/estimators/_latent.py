@@ -184,7 +184,7 @@ class LatentModel:
     @torch_defaults()
     def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
-        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.scaler.log_jacobians(rows.observed)
         if method == "prior":
             parts = self._by_prior(rows, n_samples)
         elif method == "elbo":
@@ -298,7 +298,7 @@ class LatentModel:
 
     def scored(self, rows: Rows) -> ScoredRows:
         """Rows beside the model, for those who look into it."""
-        jacobian = np.where(rows.observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.scaler.log_jacobians(rows.observed)
         silent = ~rows.observed.any(axis=1)
         return ScoredRows((Share(self.model, self.table(rows)),), jacobian, silent, self.seed)
 

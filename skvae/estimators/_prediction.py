@@ -162,7 +162,7 @@ class TablePredictor:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
         if self.ensemble is None:
             return np.zeros(len(values))
-        jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.scaler.log_jacobians(observed)
         scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
         # Saying nothing is certain, unless holes say something.
         return scores if self.hidden is not None else np.where(observed.any(axis=1), scores, 0.0)
@@ -170,7 +170,7 @@ class TablePredictor:
     def scored(self, values: np.ndarray, observed: np.ndarray, seed: int) -> ScoredRows:
         """Rows beside the density's members; there must be some."""
         table, density = self._table(values, observed), self.ensemble.density
-        jacobian = np.where(observed, self.scaler.log_jacobian, 0.0).sum(axis=1)
+        jacobian = self.scaler.log_jacobians(observed)
         jacobian = jacobian + density.log_jacobian(table).double().numpy()
         silent = ~observed.any(axis=1) & (self.hidden is None)
         return ScoredRows((Share(density.model, table),), jacobian, silent, seed)

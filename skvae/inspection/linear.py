@@ -15,6 +15,7 @@ from torch import Tensor
 from skvae.distributions.continuous import Gaussian, LogNormal
 from skvae.inference.session import torch_defaults
 from skvae.inspection.fitted import Encoded, encode
+from skvae.inspection.report import NOTHING_SHARED
 from skvae.models.linear import LinearVAE
 from skvae.models.multimodal import BlockVAE
 from skvae.models.rotation import turned
@@ -291,7 +292,4 @@ def _awaken(params: Mapping[str, Any]) -> str:
     if isinstance(noise, Real):
         tempered = params.get("beta", 1.0) != 1
         return f"Lower noise (now {noise:g}){' or beta' if tempered else ''}."
-    return (
-        "The columns share nothing that a linear model sees: use hidden layers "
-        "(hidden_layer_sizes='auto'), or accept that no latent variable is needed."
-    )
+    return NOTHING_SHARED

@@ -29,6 +29,11 @@ COMPARED_ROWS = 1000
 COLLAPSED_LAYER = 0.01
 # Divergence of the average posterior from N(0, 1), in nats, that is worth a word.
 LEAST_MISMATCH = 0.5
+# What to do where no dimension of a linear model has a say.
+NOTHING_SHARED = (
+    "The columns share nothing that a linear model sees: use hidden layers "
+    "(hidden_layer_sizes='auto'), or accept that no latent variable is needed."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +259,7 @@ def _awaken(linear: bool, params: Mapping[str, Any]) -> str:
     if linear and not isinstance(noise, str):
         return f"Nothing rises above the known noise: lower it (now {noise:g}), see linear_report."
     if linear:
-        return (
-            "The columns share nothing that a linear model sees: use hidden layers "
-            "(hidden_layer_sizes='auto'), or accept that no latent variable is needed."
-        )
+        return NOTHING_SHARED
     return (
         f"Remedies: {_weaken_divergence(params)}. If none helps, the columns may share nothing: "
         "fewer n_components will do."

@@ -12,6 +12,8 @@ from skvae.models.blocks import BlockLinearVAE
 from skvae.models.linear import LinearVAE
 
 MAX_ROUNDS, TOL = 200, 1e-5
+# Size of a latent's loadings, relative to all, below which it has none.
+NO_LOADINGS = 1e-3
 
 
 def varimax(loadings: Tensor) -> Tensor:
@@ -38,12 +40,15 @@ def promax_axes(loadings: Tensor, power: float = 4.0) -> Tensor:
     """Axes (k, k), oblique and of unit variance, along which varimax loadings (d, k) are simplest.
 
     Latents ``axes @ z`` may correlate, which lets small loadings vanish that only reflect that the
-    latents behind columns do (Hendrickson and White 1964).
+    latents behind columns do (Hendrickson and White 1964). Latents without loadings stay.
     """
-    target = loadings * loadings.abs() ** (power - 1)
-    turn = torch.linalg.lstsq(loadings, target).solution
+    alive = (loadings.norm(dim=0) > NO_LOADINGS * loadings.norm()).nonzero().squeeze(1)
+    own = loadings[:, alive]
+    turn = torch.linalg.lstsq(own, own * own.abs() ** (power - 1)).solution
     scale = torch.linalg.inv(turn.mT @ turn).diagonal().sqrt()
-    return torch.linalg.inv(turn * scale)
+    axes = torch.eye(loadings.shape[1]).to(loadings)
+    axes[alive[:, None], alive] = torch.linalg.inv(turn * scale)
+    return axes
 
 
 def principal_axes(loadings: Tensor, noise_variance: Tensor) -> Tensor:

@@ -17,6 +17,12 @@ LOG_SQUARE = -1.2703628454614782
 LEAST_SQUARE = 1e-3
 
 
+def ridge_regression(c: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
+    """Weighted regression of y (n, ...) on c (n, m), with a penalty (m,) on each coefficient."""
+    weighted = c * weight.unsqueeze(-1)
+    return torch.linalg.solve(weighted.mT @ c + torch.diag(penalty), weighted.mT @ y)
+
+
 @dataclass(frozen=True, eq=False)
 class LinearEffect:
     """``context @ slope + intercept``.
@@ -34,10 +40,9 @@ class LinearEffect:
     def fit(cls, context: Tensor, y: Tensor, weight: Tensor) -> LinearEffect:
         """Ridge regression of y (n, k)."""
         c = torch.cat([context, torch.ones_like(context[:, :1])], dim=1)
-        weighted = c * weight.unsqueeze(-1)
         penalty = torch.full((c.shape[1],), RIDGE * float(weight.sum())).to(c)
         penalty[-1] = 0.0
-        solved = torch.linalg.solve(weighted.mT @ c + torch.diag(penalty), weighted.mT @ y)
+        solved = ridge_regression(c, y, weight, penalty)
         return cls(solved[:-1], solved[-1])
 
     def __call__(self, context: Tensor) -> Tensor:

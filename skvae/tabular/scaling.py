@@ -161,6 +161,10 @@ class TableScaler:
         """``log |d target / d x|`` per column: add it for densities in the units of the table."""
         return -np.log(self._unit)
 
+    def log_jacobians(self, observed: np.ndarray) -> np.ndarray:
+        """Of every row, over what is observed of it, bool (n, p); shape (n,)."""
+        return np.where(observed, self.log_jacobian, 0.0).sum(axis=1)
+
 
 def repeated_levels(x: np.ndarray) -> np.ndarray:
     """The different values of `x` (n,) where most hidden ones are among them; else none.

@@ -27,7 +27,7 @@ from skvae.models.priors import (
     VampPrior,
 )
 from skvae.models.rotation import promax_axes, random_rotation, turned
-from skvae.models.sources import Sources
+from skvae.models.sources import Sources, ridge_regression
 from skvae.models.sparse import SparseVAE
 from skvae.models.start import decoder_start
 from skvae.models.vae import VAE
@@ -75,15 +75,6 @@ def ledermann_bound(data: Tensors) -> float:
     """Latents up to which a linear model tells noise from them (Ledermann 1937)."""
     d = data.features.shape[1]
     return (2 * d + 1 - math.sqrt(8 * d + 1)) / 2
-
-
-def _oblique(loadings: Tensor) -> Tensor:
-    """`promax_axes`, or those that there are where some latents have no loadings."""
-    alive = loadings.norm(dim=0) > 1e-3 * loadings.norm()
-    axes = torch.eye(len(alive), dtype=loadings.dtype)
-    place = alive.nonzero().squeeze(1)
-    axes[place[:, None], place] = promax_axes(loadings[:, alive])
-    return axes
 
 
 class DensityFitter:
@@ -154,7 +145,7 @@ class DensityFitter:
         sources = self._sources(linear, rows, turn)
         axes = None if sources is None else sources.axes
         if settings.sparse:
-            axes = _oblique(linear.loadings.double())
+            axes = promax_axes(linear.loadings.double())
         if axes is not None:
             linear, start = linear.along(axes).single(), start.along(axes)
         width = 0 if data.context is None else data.context.shape[1]
@@ -212,13 +203,12 @@ class DensityFitter:
         observed = data.observed[some].index_select(1, data.feature_columns)
         x = data.features[some].where(observed, 0.0).double()
         c = torch.cat([data.context[some].double(), torch.ones(len(some), 1).double()], dim=1)
-        penalty = CONTEXT_RIDGE * len(some) * torch.eye(c.shape[1], dtype=c.dtype)
-        penalty[-1, -1] = 1e-8 * len(some)
+        penalty = torch.full((c.shape[1],), CONTEXT_RIDGE * len(some), dtype=c.dtype)
+        penalty[-1] = 1e-8 * len(some)
         effect = c.new_zeros(c.shape[1], x.shape[1])
         weight = observed * data.weight[some].double().unsqueeze(-1)
         for j in range(x.shape[1]):  # every column over the rows that have it
-            seen = c * weight[:, j, None]
-            effect[:, j] = torch.linalg.solve(seen.mT @ c + penalty, seen.mT @ x[:, j])
+            effect[:, j] = ridge_regression(c, x[:, j], weight[:, j], penalty)
         return effect[:-1].float()
 
     def _linear(self, rows: Tensor, effect: Tensor | None) -> LinearVAE:
