@@ -151,8 +151,8 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
     >>> detector = VAEOutlierDetector(random_state=0).fit(X)
     >>> int(detector.score_samples(X).argmin())
     0
-    >>> detector.explain(X.iloc[:1]).index[0]
-    (0, 'petal width (cm)')
+    >>> detector.explain(X.iloc[:1]).index[0][1]
+    'petal width (cm)'
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

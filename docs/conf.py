@@ -1,0 +1,88 @@
+"""Sphinx configuration: `python -m sphinx -W --keep-going -b html docs docs/_build/html`."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+# Small tables: one thread per process is quicker, and leaves the gallery's output the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The gallery looks names up that examples import: this makes scikit-learn offer one of them.
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+
+import skvae
+
+project = "skvae"
+author = "The skvae developers"
+copyright = author
+version = release = skvae.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",
+    "names",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "gallery/**/*.ipynb"]
+
+# Every reference must lead somewhere. Types in signatures and "Raises" are not references.
+nitpicky = True
+default_role = "name"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+trim_doctest_flags = True
+
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = [("png", 110)]
+plot_rcparams = {"figure.constrained_layout.use": True, "figure.figsize": (7.0, 3.6)}
+plot_apply_rcparams = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skvae"
+html_static_path = ["_static"]
+html_css_files = ["skvae.css"]
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": ["page-toc"],
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "github-dark",
+}
+html_sidebars = {"when-not": [], "changelog": [], "choose": [], "migrate": []}
+html_show_sourcelink = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": os.environ.get("SKVAE_EXAMPLES", ".*"),
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": "skvae",
+    "reference_url": {"skvae": None},
+    "reset_modules": ("matplotlib",),
+    "capture_repr": ("_repr_html_",),
+    "show_signature": False,
+    "download_all_examples": False,
+    "copyfile_regex": "",
+}
