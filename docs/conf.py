@@ -73,16 +73,19 @@ html_theme_options = {
 html_sidebars = {"when-not": [], "changelog": [], "choose": [], "migrate": []}
 html_show_sourcelink = False
 
+# The gallery runs all examples, which takes long; a pattern of names runs some: SKVAE_EXAMPLES.
+# A failing example fails the build, after all others have run.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": os.environ.get("SKVAE_EXAMPLES", ".*"),
+    "within_subsection_order": "gallery_settings.StoryOrder",
     "backreferences_dir": "gallery/backreferences",
-    "doc_module": "skvae",
-    "reference_url": {"skvae": None},
-    "reset_modules": ("matplotlib",),
+    "doc_module": ("skvae",),
+    "reset_modules": ("matplotlib", "gallery_settings.reset"),
     "capture_repr": ("_repr_html_",),
+    "thumbnail_size": (480, 320),
     "show_signature": False,
     "download_all_examples": False,
-    "copyfile_regex": "",
+    "copyfile_regex": r"$^",
 }

@@ -20,6 +20,10 @@ ADDRESSES = {
     "pandas": "https://pandas.pydata.org/docs/reference/api/{name}.html",
     "torch": "https://docs.pytorch.org/docs/stable/generated/{name}.html",
 }
+# Sections that docstrings inherited from scikit-learn refer to.
+SECTIONS = {
+    "accuracy_score": "https://scikit-learn.org/stable/modules/model_evaluation.html#accuracy-score",
+}
 
 
 class NameRole(PyXRefRole):
@@ -32,9 +36,11 @@ class NameRole(PyXRefRole):
 
 def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """What stands for a reference that nothing here is documented under; None fails the build."""
+    name = node["reftarget"]
+    if node.get("refdomain") == "std" and name in SECTIONS:
+        return nodes.reference("", "", contnode, internal=False, refuri=SECTIONS[name])
     if node.get("refdomain") != "py":
         return None
-    name = node["reftarget"]
     library, _, rest = name.partition(".")
     if rest and library in ADDRESSES:
         address = ADDRESSES[library].format(name=name)

@@ -210,7 +210,7 @@ class ColumnLikelihoods(nn.Module):
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """One draw per entry, shape (..., n_columns); see :meth:`Likelihood.sample`."""
+        """One draw per entry, shape (..., n_columns); see `Likelihood.sample`."""
         generator = fresh_generator(generator)
         return self._join(
             [

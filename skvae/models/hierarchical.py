@@ -26,7 +26,7 @@ FIRST_PRECISION = 0.05
 
 
 class HierarchicalVAE(VAE):
-    """``p(z_L) ... p(z_1 | z_2) p(x | z_1)``, with one member.
+    """``p(z_L)``, down to ``p(z_1 | z_2)`` and ``p(x | z_1)``, with one member.
 
     The layer next to the data starts as the linear VAE's; the layers above start without a say.
     Inference goes

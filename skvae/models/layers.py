@@ -42,7 +42,7 @@ def draw_loose(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 class LayeredNormal(nn.Module):
-    """``p(z_L | c) p(z_{L-1} | z_L, c) ... p(z_1 | z_2, c)``, every factor a diagonal Gaussian.
+    """``p(z_L | c)``, down to ``p(z_1 | z_2, c)``, every factor a diagonal Gaussian.
 
     Means and scales are networks of what lies above and of the context. They start near zero,
     that is, with all layers about standard normal. Several layers are the prior of a hierarchical
@@ -166,7 +166,7 @@ class LayeredNormal(nn.Module):
         return self.place(noise, context, self.draw_loose((1, n), generator))
 
     def draw_loose(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Which layers of which draws are standard normal, (*shape, n_layers)."""
+        """Which layers of which draws are standard normal, ``(*shape, n_layers)``."""
         return draw_loose((*shape, len(self.sizes)), generator)
 
     def _whiten(self, z: Tensor, context: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:

@@ -162,7 +162,7 @@ class ConditionalNormal(nn.Module):
         return self.place(noise, context, self.draw_loose((1, n), generator))
 
     def draw_loose(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Which draws are standard normal, (*shape, 1)."""
+        """Which draws are standard normal, ``(*shape, 1)``."""
         return draw_loose((*shape, 1), generator)
 
     def place(
