@@ -2,19 +2,14 @@
 
 import os
 import sys
-import warnings
 from pathlib import Path
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "_ext"))
-
-# Small tables: one thread per process is quicker, and leaves the gallery's output the same.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The gallery looks names up that examples import: this makes scikit-learn offer one of them.
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 
 import skvae
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "skvae"
 author = "The skvae developers"
@@ -44,6 +39,7 @@ default_role = "name"
 
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
@@ -65,12 +61,14 @@ html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 9,
     "secondary_sidebar_items": ["page-toc"],
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"when-not": [], "changelog": [], "choose": [], "migrate": []}
+# Pages without pages below them need no navigation beside them.
+ALONE = ("choose", "theory", "when_not", "migrate", "changelog", "figures", "benchmarks")
+html_sidebars = {name: [] for name in ALONE}
 html_show_sourcelink = False
 
 # The gallery runs all examples, which takes long; a pattern of names runs some: SKVAE_EXAMPLES.

@@ -170,9 +170,9 @@ class LatentTable(DensityEstimator):
         X : DataFrame or array-like of shape (n_samples, n_features)
         method : {"importance", "prior", "elbo"}, default="importance"
             Importance sampling, three quarters from the row's posterior and one from the
-            prior, weighed by the mixture of both (Hesterberg 1995); the mean likelihood under draws from the
-            prior; or the lower bound. The first two estimate the same number; the second needs
-            far more samples where rows say much about ``z``.
+            prior, weighed by the mixture of both (Hesterberg 1995); the mean likelihood under
+            draws from the prior; or the lower bound. The first two estimate the same number;
+            the second needs far more samples where rows say much about ``z``.
         n_samples : int, default=256
             Of ``z`` for each row.
 

@@ -78,11 +78,11 @@ class PooledEstimates:
 
 
 def pool(estimates: Any, variances: Any, *, df_complete: float | None = None) -> PooledEstimates:
-    """Combine estimates from several filled tables by Rubin's rules [1]_.
+    """Combine estimates from several filled tables by Rubin's rules.
 
     Fit the same model on every table that `VAEImputer.sample_imputations` draws, and give what each
     says about its parameters, and how uncertain that is. The pooled uncertainty adds what the
-    tables disagree about to what each is unsure of by itself. Whatever the analysis uses, its
+    tables disagree about to what each is unsure of by itself [1]_. Whatever the analysis uses, its
     outcome too, must be part of the table that is filled: relations that the imputer does not see
     are lost from its draws. Where rows are few, draw from several models (`n_estimators`).
 

@@ -132,7 +132,9 @@ def overimpute(
     columns: Any = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Overimputation:
-    """Hide observed entries at random, fill them as `transform` does and compare [1]_.
+    """Hide observed entries at random, fill them as `transform` does and compare.
+
+    Overimputation, as it is called in [1]_.
 
     Parameters
     ----------

@@ -27,7 +27,9 @@ MOST_LETTERS = 50
 
 
 def missingness_patterns(X: Any, *, missing_values: Any = np.nan) -> pd.DataFrame:
-    """Distinct patterns of holes, and how many rows have each [1]_.
+    """Distinct patterns of holes, and how many rows have each.
+
+    As `md.pattern` of [1]_ shows them.
 
     Parameters
     ----------
