@@ -1,4 +1,20 @@
-"""Sphinx configuration: `python -m sphinx -W --keep-going -b html docs docs/_build/html`."""
+"""Sphinx configuration.
+
+Everything, examples included:
+
+    python -m pip install -e ".[docs]"
+    python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+With some of the examples, by a pattern of their names, or with none:
+
+    SKVAE_EXAMPLES="impute_dataframe|wine" python -m sphinx -W ...
+    SKVAE_EXAMPLES=none python -m sphinx -W ...
+
+The code of the pages, and that of the docstrings:
+
+    python -m pytest --doctest-glob="*.rst" docs
+    python -m pytest --doctest-modules skvae/estimators skvae/inspection skvae/datasets
+"""
 
 import os
 import sys

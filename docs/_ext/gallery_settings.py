@@ -11,7 +11,9 @@ from sphinx_gallery.sorting import FileNameSortKey
 # In the order of the guides; examples that are not named here come last.
 STORIES = (
     "impute_dataframe",
+    "intervals_and_draws",
     "imputation_diagnostics",
+    "compare_mechanisms",
     "multiple_imputation",
     "missing_not_at_random",
     "pipeline_grid_search",
