@@ -100,6 +100,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "thumbnail_size": (480, 320),
     "show_signature": False,
+    "parallel": min(4, os.cpu_count() or 1),
     "download_all_examples": False,
     "copyfile_regex": r"$^",
 }
