@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -68,6 +69,10 @@ class BaseVAE(BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 0.5, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "subsample": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str],
+        "engine": "no_validation",
+        "checkpoint": [str, PathLike, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
