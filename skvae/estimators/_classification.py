@@ -79,7 +79,9 @@ class FittedClassifier(DensityEstimator):
             labels = labels[given / given.max() > 0]  # rows of weight 0 are not there
             n_given = len(weight)
         self.classes_, codes = read_labels(labels, n_given)
-        return Rows(*self._codec.encode(rows)), codes, weight
+        encoded = Rows(*self._codec.encode(rows))
+        self._identify(encoded.values, encoded.observed, weight, codes)
+        return encoded, codes, weight
 
     def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:
         random = np.random.RandomState(self._seed())
@@ -319,7 +321,6 @@ class FittedClassifier(DensityEstimator):
             validation_fraction=float(self.validation_fraction),
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
-            verbose=bool(self.verbose),
         )
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from skvae.estimators._combinations import warn_of_few_conditions, warn_of_no_zeros
@@ -17,9 +19,22 @@ from skvae.estimators._loadings import LatentLoadings
 from skvae.inference.session import seeded_torch
 from skvae.models.sparse import SparseVAE
 from skvae.training.density import DensityFitter, DensitySettings
+from skvae.training.run import current_run
 
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
+
+
+@contextmanager
+def _seeded_for_users(seed: int) -> Iterator[None]:
+    """Users' modules may draw, in dropout: from torch's own generator, part of checkpoints then."""
+    with seeded_torch(seed):
+        run = current_run()
+        run.generators.append(torch.default_generator)
+        try:
+            yield
+        finally:
+            run.generators.pop()
 
 
 class FittedTransformer(LatentLoadings):
@@ -41,7 +56,7 @@ class FittedTransformer(LatentLoadings):
         seed = self._seed()
         fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
         users = isinstance(self.encoder, nn.Module) or isinstance(self.decoder, nn.Module)
-        with seeded_torch(seed) if users else nullcontext():  # their modules may draw, in dropout
+        with _seeded_for_users(seed) if users else nullcontext():
             model, report = fitter.fit()
             proposal = fitter.propose(model)
         encoder = LatentModel(model, scaler, seed)

@@ -22,6 +22,7 @@ from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._class_density import RowDensity
 from skvae.estimators._classification import FittedClassifier
 from skvae.estimators._latent_table import check_positive
+from skvae.estimators._session import watched
 from skvae.inference.session import torch_defaults
 
 
@@ -228,6 +229,7 @@ class SemiSupervisedVAEClassifier(
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SemiSupervisedVAEClassifier:
         """Learn from all rows and the labels of some.
 

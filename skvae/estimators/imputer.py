@@ -18,6 +18,7 @@ from skvae.estimators._bootstrap import bootstrap_counts
 from skvae.estimators._imputations import ImputedTable
 from skvae.estimators._indicator import HoleIndicator
 from skvae.estimators._prediction import TablePredictor
+from skvae.estimators._session import watched
 from skvae.training.proposals import INFERENCE
 
 
@@ -248,6 +249,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAEImputer:
         """Learn the table.
 
@@ -277,7 +279,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
             missing_values=self.missing_values,
             keep_empty_features=self.keep_empty_features,
         )
-        self._draw_seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._draw_seed = int(self._seed())
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(self._holes(X))

@@ -23,6 +23,7 @@ from skvae.estimators._modalities import (
     warn_of_empty_rows,
     warn_of_islands,
 )
+from skvae.estimators._session import watched
 from skvae.inference.session import torch_defaults
 from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
 
@@ -253,6 +254,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
     # Fit ------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MultimodalVAE:
         """Learn the blocks and how they go together.
 

@@ -18,6 +18,7 @@ from skvae.estimators._detector import FittedDetector
 from skvae.estimators._explanation import broken_constants, entries_given_rest, explanation_table
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import check_positive
+from skvae.estimators._session import watched
 from skvae.tabular.novelty import novel_cells
 from skvae.training.proposals import INFERENCE
 
@@ -231,6 +232,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAEOutlierDetector:
         """Learn what is normal.
 

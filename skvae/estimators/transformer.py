@@ -15,6 +15,7 @@ from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._combinations import (
     check_combinations,
 )
+from skvae.estimators._session import watched
 from skvae.estimators._transformer import FittedTransformer
 from skvae.inference.session import torch_defaults
 from skvae.training.proposals import INFERENCE
@@ -294,6 +295,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedTr
     # Fit ------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAETransformer:
         """Learn the table.
 
