@@ -64,7 +64,7 @@ def _conclude(run: Run) -> None:
             "The fit was interrupted: the estimator is fitted, but trained for fewer steps than "
             f"it should have been.{again}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     elif run.checkpoint is not None:
         run.checkpoint.remove()
