@@ -31,6 +31,7 @@ from skvae.distributions import (
 from skvae.estimators._callbacks import CallbackSupportMixin
 from skvae.estimators._fingerprint import fingerprint
 from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
+from skvae.estimators._saving import SavedEstimator
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
@@ -51,7 +52,7 @@ LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
 }
 
 
-class BaseVAE(CallbackSupportMixin, BaseEstimator):
+class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
     """Validation, encoding and fitting; the estimators add what they predict."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
