@@ -85,7 +85,7 @@ def _write_extension(dtype: ExtensionDtype, writer: Writer) -> list[Any]:
     if isinstance(dtype, pd.IntervalDtype):
         return ["interval", writer.value(dtype.subtype), dtype.closed]
     if isinstance(dtype, pd.PeriodDtype):
-        return ["period", dtype.freq.freqstr]
+        return ["period", dtype.name]
     if isinstance(dtype, pd.DatetimeTZDtype) and _zone(dtype.tz) is not None:
         return ["zoned", dtype.unit, _zone(dtype.tz)]
     if isinstance(dtype, pd.ArrowDtype) and _arrow(str(dtype.pyarrow_dtype)) == dtype:
@@ -122,7 +122,7 @@ def _read_extension(fields: list[Any], reader: Reader) -> ExtensionDtype:
     elif sort == "interval":
         made = pd.IntervalDtype(*rest)
     elif sort == "period":
-        made = pd.PeriodDtype(*rest)
+        made = pd.PeriodDtype.construct_from_string(rest[0])
     elif sort == "zoned":
         made = pd.DatetimeTZDtype(rest[0], _checked_zone(rest[1]))
     elif sort == "arrow":

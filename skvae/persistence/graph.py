@@ -181,7 +181,7 @@ class Reader:
         if isinstance(encoded, list) and len(encoded) == 2 and encoded[0] == "ref":
             place = encoded[1]
             if type(place) is not int or place not in self._made:
-                raise Malformed(f"it points at an object {place!r} that is not there")
+                raise Malformed(f"it points at an object {place!r:.60} that is not there")
             return self._made[place]
         return self._kind(encoded, shared=False).read(encoded[1:], self)
 
@@ -192,14 +192,14 @@ class Reader:
     def blob(self, name: Any) -> np.ndarray:
         """An array by its name; each belongs to one object only."""
         if not isinstance(name, str) or name not in self._blobs:
-            raise Malformed(f"array {name!r} is missing, or is used twice")
+            raise Malformed(f"array {name!r:.60} is missing, or is used twice")
         return self._blobs.pop(name)
 
     def _kind(self, encoded: Any, shared: bool) -> Kind:
         tag = encoded[0] if isinstance(encoded, list) and encoded else None
         kind = self._kinds.get(tag) if isinstance(tag, str) else None
         if kind is None or kind.shared != shared:
-            raise Malformed(f"it holds a value of unknown kind {tag!r}")
+            raise Malformed(f"it holds a value of unknown kind {tag!r:.60}")
         return kind
 
 

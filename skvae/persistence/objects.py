@@ -37,7 +37,9 @@ def _write_object(value: Any, writer: Writer) -> list[Any]:
 def _read_object(fields: list[Any], reader: Reader) -> Any:
     name = fields[0]
     if not isinstance(name, str) or name not in classes():
-        raise Malformed(f"it holds an object of {name!r}, a class that this version does not know")
+        raise Malformed(
+            f"it holds an object of {name!r:.99}, a class that this version does not know"
+        )
     return object.__new__(classes()[name])
 
 
@@ -50,7 +52,7 @@ def _fill_object(made: Any, fields: list[Any], reader: Reader) -> None:
         for pair in rest:
             name, part = listed(pair)
             if not isinstance(name, str) or not name.isidentifier() or name in _HOOKS:
-                raise Malformed(f"an object has an attribute {name!r}")
+                raise Malformed(f"an object has an attribute {name!r:.60}")
             state[name] = reader.value(part)
         if isinstance(made, nn.Module):
             state = state | {

@@ -51,8 +51,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     if name is None or not hasattr(estimator, "get_params"):
         raise TypeError(
             f"{type(estimator).__module__}.{type(estimator).__qualname__} is none of skvae's own "
-            "estimators, and cannot be saved. Store it with joblib.dump or pickle, and a pipeline "
-            "step by step or with skops.io.dump."
+            "estimators, and cannot be saved: save steps of a pipeline one by one, or store it all "
+            "with joblib.dump or pickle."
         )
     writer = Writer(find, type(estimator).__name__)
     _, root = writer.value(estimator)
@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str], kind: type | None = None) -> Any:
     path = Path(path)
     document, blobs = read_file(path)
     _check_format(path, document.get("format"))
-    found = classes().get(document.get("class", ""))
+    found = classes().get(str(document.get("class")))
     if found is None or not hasattr(found, "get_params"):
         raise SavedFileError(
             f"{path} holds {document.get('class')!r}, an estimator that this version of skvae "

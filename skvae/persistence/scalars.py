@@ -69,7 +69,7 @@ def special_number(value: Any) -> Kind | None:
 def array_dtype(name: Any) -> np.dtype:
     """A plain dtype by its ``str``."""
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-        raise Malformed(f"it holds an unknown dtype {name!r}")
+        raise Malformed(f"it holds an unknown dtype {name!r:.60}")
     return np.dtype(name)
 
 
@@ -150,7 +150,7 @@ def _from_words(make: Callable[[str], Any]) -> Callable[[list[Any], Reader], Any
     def read(fields: list[Any], reader: Reader) -> Any:
         (words,) = fields
         if not isinstance(words, str):
-            raise Malformed(f"words were expected, got {words!r}")
+            raise Malformed(f"words were expected, got {words!r:.60}")
         return make(words)
 
     return read

@@ -35,9 +35,10 @@ class Storage:
 
 
 def _storage(tensor: Tensor, writer: Writer) -> Storage:
+    if not tensor.numel():  # a window on nothing, whatever lies behind it
+        return Storage(torch.empty(0, dtype=tensor.dtype), (0,))
     memory = tensor.untyped_storage()
-    # Where nothing is stored nothing is shared, and addresses mean nothing.
-    key = (str(tensor.device), memory.data_ptr()) if memory.nbytes() else id(tensor)
+    key = str(tensor.device), memory.data_ptr()
     if key not in writer.storages:
         n = memory.nbytes() // tensor.element_size()
         content = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
@@ -75,7 +76,7 @@ def _write_tensor(tensor: Tensor, writer: Writer) -> list[Any]:
         str(tensor.dtype),
         list(tensor.shape),
         list(tensor.stride()),
-        tensor.storage_offset(),
+        tensor.storage_offset() if tensor.numel() else 0,
         bool(tensor.requires_grad and tensor.is_leaf),
         writer.value(_storage(tensor, writer)),
     ]
