@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,13 @@ def on_cpu(owner: Any, state: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(state, memo) if elsewhere else state
 
 
+def is_elsewhere(tensor: Tensor) -> bool:
+    """Whether a tensor lies on an accelerator."""
+    return tensor.device.type != "cpu"
+
+
 def _moved(tensor: Tensor) -> Tensor:
-    if tensor.device.type == "cpu":
+    if not is_elsewhere(tensor):
         return tensor
     moved = tensor.detach().cpu()
     if isinstance(tensor, nn.Parameter):
@@ -61,6 +65,6 @@ def _parts(value: Any) -> list[Any]:
         held = value.ravel().tolist()
     else:
         held = []
-    if not isinstance(value, type | ModuleType):
+    if not isinstance(value, type):
         held += getattr(value, "__dict__", {}).values()
     return held

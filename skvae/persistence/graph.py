@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from torch import nn
 
 from skvae.persistence.errors import Malformed
 
@@ -119,10 +120,12 @@ class Writer:
         """
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         why = why or f"it is {_article(name)} {name}, and a file holds data only, no code"
+        remedy = ""
+        if isinstance(value, nn.Module):
+            remedy = "; torch.save of its state_dict() keeps a module's weights alone"
         raise TypeError(
             f"{self.path} cannot be saved: {why}. Store the estimator with joblib.dump or pickle "
-            "instead (whoever loads it must then have the same code, and trust the file); of a "
-            "torch module, torch.save of its state_dict() keeps the weights."
+            f"instead: whoever loads it must have the same code, and trust the file{remedy}."
         )
 
     @contextmanager

@@ -42,8 +42,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     ImportError
         Without safetensors (``pip install 'skvae[save]'``).
     TypeError
-        If the estimator is none of skvae's own, or holds functions, modules or other objects of
-        the user's; the message names the attribute.
+        If the estimator is none of skvae's own, or holds functions, modules, callbacks or other
+        objects of the user's; the message names the attribute.
     OSError
         If the file cannot be written.
     """
@@ -53,6 +53,11 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             f"{type(estimator).__module__}.{type(estimator).__qualname__} is none of skvae's own "
             "estimators, and cannot be saved: save steps of a pipeline one by one, or store it all "
             "with joblib.dump or pickle."
+        )
+    if getattr(estimator, "_skl_callbacks", None):
+        raise TypeError(
+            f"The callbacks of {type(estimator).__name__} cannot be saved: they are code. Take "
+            "them off with estimator.set_callbacks() first."
         )
     writer = Writer(find, type(estimator).__name__)
     _, root = writer.value(estimator)
@@ -119,7 +124,7 @@ def load(path: str | os.PathLike[str], kind: type | None = None) -> Any:
     try:
         made = Reader(BY_TAG, blobs).build(document["nodes"])
         place = document["root"]
-        if type(place) is not int or type(made[place]) is not found:
+        if place not in range(len(made)) or type(made[place]) is not found:
             raise Malformed("its first object is not the estimator")
         return made[place]
     except Warning:  # a warning that the user turned into an error says nothing of the file
