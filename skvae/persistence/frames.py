@@ -24,12 +24,13 @@ MASKED = {
 # Scalars -----------------------------------------------------------------------------------------
 
 
-def _zone(zone: Any) -> Any:
+def _zone(zone: Any) -> str | None:
     """What pandas reads as the same time zone; None where there is no such word."""
     try:
-        return str(zone) if pd.DatetimeTZDtype(tz=str(zone)).tz == zone else None
+        same = str(pd.DatetimeTZDtype(tz=str(zone)).tz) == str(zone)
     except (TypeError, ValueError, KeyError):
         return None
+    return str(zone) if same else None
 
 
 def _checked_zone(zone: Any) -> str:

@@ -70,7 +70,7 @@ CLASSIFIERS = {
 DETECTORS = {
     "ensemble": VAEOutlierDetector(**TWO),
     "linear": VAEOutlierDetector("neighbours", contamination=0.1, **LINEAR),
-    "adaptive": VAEOutlierDetector("likelihood_regret", inference="adaptive", **TWO),
+    "adaptive": VAEOutlierDetector("elbo", inference="adaptive", **TWO),
 }
 BLOCKS = {
     "product": MultimodalVAE(fusion="poe", readout="decoder", **TWO),
