@@ -14,6 +14,7 @@ import sklearn
 import torch
 from sklearn.exceptions import InconsistentVersionWarning
 
+from skvae.inference.session import torch_defaults
 from skvae.persistence.classes import classes, names
 from skvae.persistence.errors import Malformed, SavedFileError
 from skvae.persistence.files import read_file, write_file
@@ -122,7 +123,8 @@ def load(path: str | os.PathLike[str], kind: type | None = None) -> Any:
         )
     _warn_of_versions(path, found, document.get("versions"))
     try:
-        made = Reader(BY_TAG, blobs).build(document["nodes"])
+        with torch_defaults():
+            made = Reader(BY_TAG, blobs).build(document["nodes"])
         place = document["root"]
         if place not in range(len(made)) or type(made[place]) is not found:
             raise Malformed("its first object is not the estimator")

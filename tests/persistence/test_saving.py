@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import safetensors
+import torch
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
@@ -60,6 +61,15 @@ def test_words_for_new_parameters(same, tmp_path):
     model.checkpoint, model.device = tmp_path / "checkpoints", "cuda:0"
     model.save(tmp_path / "model")
     same(model, skvae.load(tmp_path / "model"))
+
+
+def test_the_sessions_settings_do_not_matter(array, same, tmp_path):
+    model = VAEImputer(hidden_layer_sizes=(3,), max_iter=2, random_state=0).fit(array)
+    with torch.device("meta"), torch.inference_mode():
+        model.save(tmp_path / "model")
+        again = skvae.load(tmp_path / "model")
+    same(model, again)
+    assert not again._predictor.ensemble.density.model.mean.is_inference()
 
 
 def test_a_file_is_replaced_at_once(tmp_path, monkeypatch):
