@@ -6,12 +6,15 @@ scikit-learn has them from 1.9 on; before, fits go without.
 from __future__ import annotations
 
 import importlib.util
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from skvae.training.run import Stage
 
+# Importing them draws from Python's generator, whose state is not ours to change.
+_state = random.getstate()
 try:
     from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 
@@ -33,6 +36,8 @@ except ImportError:
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
         return method
+finally:
+    random.setstate(_state)
 
 
 def has_parent(estimator: Any) -> bool:
