@@ -9,6 +9,7 @@ from skvae.estimators import (
     VAETransformer,
     pool,
 )
+from skvae.persistence import load
 
 __all__ = [
     "MultimodalVAE",
@@ -17,6 +18,7 @@ __all__ = [
     "VAEOutlierDetector",
     "VAETransformer",
     "datasets",
+    "load",
     "pool",
 ]
 __version__ = "0.1.0.dev0"

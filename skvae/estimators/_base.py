@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -26,13 +28,18 @@ from skvae.distributions import (
     Poisson,
     StudentT,
 )
+from skvae.estimators._callbacks import CallbackSupportMixin
+from skvae.estimators._fingerprint import fingerprint
 from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
+from skvae.estimators._saving import SavedEstimator
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
 from skvae.tabular.scaling import TableScaler
 from skvae.tabular.table import as_table
 from skvae.training import EnsembleFitter, FitSettings, Tensors
+from skvae.training.checkpoint import Checkpoint
+from skvae.training.run import current_run
 
 LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
     "continuous": {
@@ -45,7 +52,7 @@ LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
 }
 
 
-class BaseVAE(BaseEstimator):
+class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
     """Validation, encoding and fitting; the estimators add what they predict."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -68,6 +75,10 @@ class BaseVAE(BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 0.5, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "subsample": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str],
+        "engine": "no_validation",
+        "checkpoint": [str, PathLike, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
@@ -94,7 +105,18 @@ class BaseVAE(BaseEstimator):
             X, weight = table.data[keep], weight[keep]
         codec = TableCodec(self.column_types, max_categories=self.max_categories, **options)
         self._codec = codec.fit(X)
+        self._identify(*self._codec.encode(X), weight)
         return X, weight
+
+    def _identify(self, *data: np.ndarray) -> None:
+        """Keep the state of the fit on these data where `checkpoint` says."""
+        self._drawn = None
+        if self.checkpoint is None:
+            return
+        name = fingerprint(self, data)
+        current_run().checkpoint = Checkpoint(Path(self.checkpoint) / name)
+        if self.random_state is None:  # the fit that goes on shall draw the same
+            self._drawn = int(name[:7], 16)
 
     def _check_input(self, X: Any) -> None:
         check_is_fitted(self)
@@ -170,7 +192,11 @@ class BaseVAE(BaseEstimator):
         return None
 
     def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        return int(check_random_state(self._random_source).randint(2**31 - 1))
+
+    @property
+    def _random_source(self) -> Any:
+        return self._drawn if self.random_state is None else self.random_state
 
     def _tensors(
         self, values: np.ndarray, observed: np.ndarray, weight: np.ndarray
@@ -226,7 +252,6 @@ class BaseVAE(BaseEstimator):
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
             early_stopping=bool(self.early_stopping),
-            verbose=bool(self.verbose),
             inference=self.inference,
         )
 

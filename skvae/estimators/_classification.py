@@ -22,7 +22,7 @@ from skvae.estimators._class_probabilities import (
     stack,
 )
 from skvae.estimators._density import DensityEstimator, warn_recovered
-from skvae.estimators._labels import label_folds
+from skvae.estimators._labels import label_array, label_folds, read_labels
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._representation import ColumnVectors, LatentVectors
@@ -37,6 +37,7 @@ from skvae.inference.label_stack import shifted_prior
 from skvae.inference.propagation import NeighbourGraph
 from skvae.inference.scored import ScoredRows
 from skvae.models.semi_supervised import Auxiliary, ClassConditionalVAE, LabelNetworks
+from skvae.tabular.table import as_table
 from skvae.training import Tensors
 from skvae.training.density import DensityFitter, DensitySettings
 from skvae.training.labels import Labels, LatentRows, RowSource, TableRows
@@ -67,6 +68,20 @@ class FittedClassifier(DensityEstimator):
     _density: ClassDensity | RowDensity
     # Of the classes' odds; None for one over the labels' frequencies.
     _factors: np.ndarray | None
+
+    def _read(self, X: Any, y: Any, sample_weight: Any) -> tuple[Rows, np.ndarray, np.ndarray]:
+        """Encoded rows, codes and weights of the rows that count."""
+        labels = None if y is None else label_array(y)
+        rows, weight = self._fit_codec(X, sample_weight, fills=False)
+        n_given = as_table(X).data.shape[0]
+        if labels is not None and len(labels) == n_given and len(weight) < n_given:
+            given = np.asarray(sample_weight, dtype=float)
+            labels = labels[given / given.max() > 0]  # rows of weight 0 are not there
+            n_given = len(weight)
+        self.classes_, codes = read_labels(labels, n_given)
+        encoded = Rows(*self._codec.encode(rows))
+        self._identify(encoded.values, encoded.observed, weight, codes)
+        return encoded, codes, weight
 
     def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:
         random = np.random.RandomState(self._seed())
@@ -306,7 +321,6 @@ class FittedClassifier(DensityEstimator):
             validation_fraction=float(self.validation_fraction),
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
-            verbose=bool(self.verbose),
         )
 
     @property

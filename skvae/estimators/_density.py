@@ -45,7 +45,6 @@ class DensityEstimator(BaseVAE):
                 "validation_fraction": float(self.validation_fraction),
                 "n_iter_no_change": int(self.n_iter_no_change),
                 "tol": float(self.tol),
-                "verbose": bool(self.verbose),
                 **special,
             }
         )

@@ -21,11 +21,9 @@ from sklearn.utils.validation import check_is_fitted
 from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._class_density import RowDensity
 from skvae.estimators._classification import FittedClassifier
-from skvae.estimators._labels import label_array, read_labels
-from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import check_positive
+from skvae.estimators._session import watched
 from skvae.inference.session import torch_defaults
-from skvae.tabular.table import as_table
 
 
 class SemiSupervisedVAEClassifier(
@@ -92,8 +90,18 @@ class SemiSupervisedVAEClassifier(
         Validations, of 20 in a full run, without progress before training ends.
     tol : float, default=1e-3
         What counts as progress, in nats per row.
+    subsample : int or None, default=200_000
+        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+    device : str, default="cpu"
+        Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
+        "auto", the fastest of them that this machine has.
+    engine : skvae.FabricEngine or None, default=None
+        Trains in several processes.
+    checkpoint : str, path-like or None, default=None
+        Folder in which a long fit keeps its state; the same fit, killed, goes on from there.
     random_state : int, RandomState instance or None, default=None
     verbose : bool or int, default=False
+        1 shows progress bars, 2 a line for every validation.
 
     Attributes
     ----------
@@ -186,6 +194,10 @@ class SemiSupervisedVAEClassifier(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 8,
         tol: float = 1e-3,
+        subsample: int | None = 200_000,
+        device: str = "cpu",
+        engine: Any = None,
+        checkpoint: Any = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -209,10 +221,15 @@ class SemiSupervisedVAEClassifier(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.subsample = subsample
+        self.device = device
+        self.engine = engine
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SemiSupervisedVAEClassifier:
         """Learn from all rows and the labels of some.
 
@@ -247,18 +264,6 @@ class SemiSupervisedVAEClassifier(
         with torch_defaults(grad=True):
             self._fit_classifier(rows, codes, weight)
         return self
-
-    def _read(self, X: Any, y: Any, sample_weight: Any) -> tuple[Rows, np.ndarray, np.ndarray]:
-        """Encoded rows, codes and weights of the rows that count."""
-        labels = None if y is None else label_array(y)
-        rows, weight = self._fit_codec(X, sample_weight, fills=False)
-        n_given = as_table(X).data.shape[0]
-        if labels is not None and len(labels) == n_given and len(weight) < n_given:
-            given = np.asarray(sample_weight, dtype=float)
-            labels = labels[given / given.max() > 0]  # rows of weight 0 are not there
-            n_given = len(weight)
-        self.classes_, codes = read_labels(labels, n_given)
-        return Rows(*self._codec.encode(rows)), codes, weight
 
     def transform(self, X: Any) -> np.ndarray:
         """Latent coordinates of rows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,14 +14,15 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skvae.estimators._bootstrap import bootstrap_counts, draws_of_all
+from skvae.estimators._bootstrap import bootstrap_counts
+from skvae.estimators._imputations import ImputedTable
 from skvae.estimators._indicator import HoleIndicator
-from skvae.estimators._missingness import NonignorableTable
 from skvae.estimators._prediction import TablePredictor
+from skvae.estimators._session import watched
 from skvae.training.proposals import INFERENCE
 
 
-class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
+class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
     """Fill the holes of mixed tables by variational autoencoders.
 
     The model starts as factor analysis, fitted in closed form to the incomplete table, and
@@ -99,8 +100,18 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         Validations, of 20 in a full run, without progress before training ends.
     tol : float, default=1e-4
         What counts as progress, in nats per entry.
+    subsample : int or None, default=200_000
+        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+    device : str, default="cpu"
+        Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
+        "auto", the fastest of them that this machine has.
+    engine : skvae.FabricEngine or None, default=None
+        Trains in several processes.
+    checkpoint : str, path-like or None, default=None
+        Folder in which a long fit keeps its state; the same fit, killed, goes on from there.
     random_state : int, RandomState instance or None, default=None
     verbose : bool or int, default=False
+        1 shows progress bars, 2 a line for every validation.
 
     Attributes
     ----------
@@ -163,7 +174,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **NonignorableTable._parameter_constraints,
+        **ImputedTable._parameter_constraints,
         "missing_values": "no_validation",
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
@@ -199,6 +210,10 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         validation_fraction: float = 0.03,
         n_iter_no_change: int = 8,
         tol: float = 1e-4,
+        subsample: int | None = 200_000,
+        device: str = "cpu",
+        engine: Any = None,
+        checkpoint: Any = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -226,10 +241,15 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.subsample = subsample
+        self.device = device
+        self.engine = engine
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAEImputer:
         """Learn the table.
 
@@ -259,7 +279,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
             missing_values=self.missing_values,
             keep_empty_features=self.keep_empty_features,
         )
-        self._draw_seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._draw_seed = int(self._seed())
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(self._holes(X))
@@ -302,83 +322,6 @@ class VAEImputer(TransformerMixin, HoleIndicator, NonignorableTable):
         else:
             filled = self._predictor.points(values, observed)
         return self._with_indicator(self._decode(filled, X), X)
-
-    def sample_imputations(
-        self, X: Any, n_draws: int = 10, random_state: int | np.random.RandomState | None = None
-    ) -> list[Any]:
-        """Filled tables drawn from ``p(x_m | x_o)``, for multiple imputation.
-
-        `skvae.pool` combines what is then estimated on each. Draw at least as many tables as there
-        are models (`n_estimators`), and more than one model where rows are few.
-
-        Numbers of a column that repeats itself, as zeros and readings on a scale do, are drawn
-        among those seen at fit, where most hidden values can be expected to be among them.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        n_draws : int, default=10
-        random_state : int, RandomState instance or None, default=None
-
-        Returns
-        -------
-        list of DataFrame or ndarray
-            Without indicator columns.
-        """
-        self._check_input(X)
-        if not isinstance(n_draws, Integral) or n_draws < 1:
-            raise ValueError(f"n_draws must be a positive integer, got {n_draws!r}.")
-        values, observed = self._codec.encode(X)
-        random = check_random_state(random_state)
-        draws = draws_of_all(
-            self._members or [self._predictor], values, observed, int(n_draws), random
-        )
-        return [self._decode(draw, X) for draw in draws]
-
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Any, Any]:
-        """Bounds between which hidden numbers lie with the given probability.
-
-        The density's standard deviation, scaled so that held-out entries of the training table
-        are covered as often as asked.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        coverage : float, default=0.9
-
-        Returns
-        -------
-        lower, upper : DataFrame or ndarray of shape (n_samples, n_features_out)
-            Observed cells hold their value and categories the most probable one, in both.
-        """
-        self._check_input(X)
-        if not isinstance(coverage, Real) or not 0 < coverage < 1:
-            raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}.")
-        values, observed = self._codec.encode(X)
-        lower, upper = self._predictor.bounds(values, observed, float(coverage))
-        # Whole numbers are rounded outwards: to the nearest, intervals would cover too little.
-        whole = np.array([column.integer for column in self._modelled_columns], dtype=bool)
-        lower[:, whole], upper[:, whole] = np.floor(lower[:, whole]), np.ceil(upper[:, whole])
-        return self._decode(lower, X), self._decode(upper, X)
-
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Log-density of every row's observed part, in the units of the columns.
-
-        Importance-sampling estimate under the mixture of generative members. Counts and
-        categories contribute log-masses; constant columns contribute nothing. Where holes say
-        something (`missingness_model`), their log-mass is included, and counts have densities.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            In nats.
-        """
-        self._check_input(X)
-        return self._predictor.log_prob(*self._codec.encode(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the output columns.

@@ -18,6 +18,7 @@ from skvae.estimators._detector import FittedDetector
 from skvae.estimators._explanation import broken_constants, entries_given_rest, explanation_table
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import check_positive
+from skvae.estimators._session import watched
 from skvae.tabular.novelty import novel_cells
 from skvae.training.proposals import INFERENCE
 
@@ -93,8 +94,18 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         Validations, of 20 in a full run, without progress before training ends.
     tol : float, default=1e-3
         What counts as progress, in nats per row.
+    subsample : int or None, default=200_000
+        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+    device : str, default="cpu"
+        Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
+        "auto", the fastest of them that this machine has.
+    engine : skvae.FabricEngine or None, default=None
+        Trains in several processes.
+    checkpoint : str, path-like or None, default=None
+        Folder in which a long fit keeps its state; the same fit, killed, goes on from there.
     random_state : int, RandomState instance or None, default=None
     verbose : bool or int, default=False
+        1 shows progress bars, 2 a line for every validation.
 
     Attributes
     ----------
@@ -187,6 +198,10 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 8,
         tol: float = 1e-3,
+        subsample: int | None = 200_000,
+        device: str = "cpu",
+        engine: Any = None,
+        checkpoint: Any = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -209,10 +224,15 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.subsample = subsample
+        self.device = device
+        self.engine = engine
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAEOutlierDetector:
         """Learn what is normal.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,23 +14,17 @@ from torch import nn
 from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
 from skvae.estimators._combinations import (
     check_combinations,
-    warn_of_few_conditions,
-    warn_of_no_zeros,
 )
-from skvae.estimators._conditions import Conditions
-from skvae.estimators._latent import LatentModel, Rows
-from skvae.estimators._latent_table import AGGREGATED_ROWS
-from skvae.estimators._loadings import LatentLoadings
-from skvae.inference.session import seeded_torch, torch_defaults
-from skvae.models.sparse import SparseVAE
-from skvae.training.density import DensityFitter, DensitySettings
+from skvae.estimators._session import watched
+from skvae.estimators._transformer import FittedTransformer
+from skvae.inference.session import torch_defaults
 from skvae.training.proposals import INFERENCE
 
 # Rows over which `layer_divergences_` is averaged.
 DIVERGENCE_ROWS = 1000
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLoadings):
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedTransformer):
     """Latent coordinates of mixed and incomplete tables, their density and new rows.
 
     A variational autoencoder [1]_ that starts as factor analysis, fitted in closed form, and that
@@ -127,8 +119,18 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         Validations, of 20 in a full run, without progress before training ends.
     tol : float, default=1e-3
         What counts as progress, in nats per row.
+    subsample : int or None, default=200_000
+        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+    device : str, default="cpu"
+        Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
+        "auto", the fastest of them that this machine has.
+    engine : skvae.FabricEngine or None, default=None
+        Trains in several processes.
+    checkpoint : str, path-like or None, default=None
+        Folder in which a long fit keeps its state; the same fit, killed, goes on from there.
     random_state : int, RandomState instance or None, default=None
     verbose : bool or int, default=False
+        1 shows progress bars, 2 a line for every validation.
 
     Attributes
     ----------
@@ -248,6 +250,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 8,
         tol: float = 1e-3,
+        subsample: int | None = 200_000,
+        device: str = "cpu",
+        engine: Any = None,
+        checkpoint: Any = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -279,12 +285,17 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.subsample = subsample
+        self.device = device
+        self.engine = engine
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
     # Fit ------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @watched
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VAETransformer:
         """Learn the table.
 
@@ -316,46 +327,6 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
             self._fit_model(X, weight)
         return self
 
-    @property
-    def _is_sparse(self) -> bool:
-        return isinstance(self.decoder, str)
-
-    def _fit_model(self, X: Any, weight: np.ndarray) -> None:
-        rows = self._training_rows(X)
-        encoded = self._tensors(rows.values, rows.observed, weight)
-        if encoded is None:
-            self._refuse_constant_table(len(weight), "embed")
-        tensors, scaler = encoded
-        first = self._layers[0] if self._layers else self.n_components
-        self._check_width(first, tensors.features.shape[1])
-        tensors = replace(tensors, context=rows.context)
-        seed = self._seed()
-        fitter = DensityFitter(tensors, self._fit_settings(len(weight)), seed)
-        users = isinstance(self.encoder, nn.Module) or isinstance(self.decoder, nn.Module)
-        with seeded_torch(seed) if users else nullcontext():  # their modules may draw, in dropout
-            model, report = fitter.fit()
-            proposal = fitter.propose(model)
-        encoder = LatentModel(model, scaler, seed)
-        self._latent = replace(encoder, proposal=proposal)
-        self._training_part = encoder.table(rows).take(slice(AGGREGATED_ROWS))
-        some = rows.take(slice(DIVERGENCE_ROWS))
-        self.layer_divergences_ = encoder.layer_divergences(some, 32).mean(axis=0)
-        self._check_finite(encoder, some, self.layer_divergences_)
-        self._publish_density(report)
-        if rows.given is not None and self.conditioning == "prior" and not self._layers:
-            warn_of_few_conditions(rows.given, self.n_components_)
-        if isinstance(model, SparseVAE) and self.n_components_ > 1 and model.is_open.all():
-            warn_of_no_zeros()
-        self.matching_scores_ = [scores[0] for scores in report.matching.scores]
-        self._n_features_out = self.n_components_
-
-    def _training_rows(self, X: Any) -> Rows:
-        values, observed = self._codec.encode(X)
-        self._conditions = None
-        if self.condition_on is not None:
-            self._conditions = Conditions(self.condition_on, self._codec, values, observed)
-        return self._split(values, observed)
-
     def transform(self, X: Any) -> np.ndarray:
         """Posterior means ``E[z | x_o]``.
 
@@ -368,32 +339,3 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentLo
         ndarray of float64, shape (n_samples, n_components)
         """
         return self.posterior(X)[0]
-
-    def _chosen_likelihoods(self) -> dict[str, str]:
-        first = "heteroscedastic" if self._hidden and not self._is_sparse else "gaussian"
-        return {**super()._chosen_likelihoods(), "continuous": first}
-
-    def _fit_settings(self, n_rows: int) -> DensitySettings:
-        n_mixture = self.n_prior_components
-        if isinstance(n_mixture, str):
-            n_mixture = np.clip(n_rows // 15, 8, 128)
-        return self._density_settings(
-            self._hidden,
-            int(np.clip(4 * n_rows, 100, 8000)),
-            n_components=self._layers[0] if self._layers else self.n_components,
-            layers=self._layers,
-            prior=self.prior,
-            n_mixture=int(n_mixture),
-            free_bits=float(self.free_bits),
-            kl_warmup=float(self.kl_warmup),
-            isotropic=self.noise == "isotropic",
-            noise_variance=None if isinstance(self.noise, str) else float(self.noise),
-            rotation=self.rotation,
-            conditioning=self.conditioning,
-            hierarchy=self.hierarchy,
-            layer_inference=self.layer_inference,
-            inference=self.inference,
-            encoder=self.encoder,
-            decoder=None if self._is_sparse else self.decoder,
-            sparse=self._is_sparse,
-        )

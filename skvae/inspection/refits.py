@@ -104,7 +104,7 @@ def part_of_rows(
 def _settings(estimator: Any) -> dict[str, Any]:
     """What a copy is told beyond the estimator's parameters."""
     params = estimator.get_params(deep=False)
-    changes: dict[str, Any] = {"verbose": False}
+    changes: dict[str, Any] = {"verbose": False, "checkpoint": None}
     if estimator._latent.model.encoder is not None:
         # All fits start at the axes of the same linear model. Where they agree in spite of another
         # start they have learnt it; a linear model has no more than its start.

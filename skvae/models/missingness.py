@@ -157,7 +157,8 @@ class MaskModel(nn.Module, ABC):
     def __init__(self, columns: Columns, selected: Tensor) -> None:
         super().__init__()
         self.columns = columns
-        self.register_buffer("selected", selected)
+        # Members may share one row in memory, to which states could not be restored.
+        self.register_buffer("selected", selected.clone())
 
     @abstractmethod
     def log_prob(self, values: Values) -> Tensor:
@@ -224,7 +225,7 @@ class SelfMasking(MaskModel):
         slope: Tensor,
     ) -> None:
         super().__init__(columns, selected)
-        self.register_buffer("direction", direction.float())
+        self.register_buffer("direction", direction.float().clone())
         self.register_buffer("scale", scale)
         self.register_buffer("step", step)
         self.register_buffer("limit", threshold.clone())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from skvae.models.start import DecoderStart
 from skvae.models.vae import VAE
 from skvae.nn.mlp import MemberMLP
 from skvae.training.data import Batch, TrainingTable
-from skvae.training.loop import LoopSettings, train
+from skvae.training.loop import LoopSettings, Stateful, train
 from skvae.training.objectives import ImportanceWeightedBound, Objective
 
 # Rotations of the sources are local optima. So many starts run in a round, each for so large a
@@ -126,7 +127,8 @@ def contrastive_start(
         for model in models:
             assert model.encoder is not None
             with _only(model, model.encoder.parameters(), model.prior.parameters()):
-                train(model, table, objective, judge, _part(settings, share, BATCH), generator)
+                part = _part(settings, share, BATCH)
+                train(model, table, objective, judge, part, generator, "contrast")
     return max(models, key=lambda model: float(judge(model)))
 
 
@@ -146,7 +148,7 @@ def follow(
     assert model.decoder is not None
     own = [model.weight, model.bias, model.free]
     with _only(model, own, model.decoder.parameters()):
-        train(model, table, ImportanceWeightedBound(1), None, steps, generator)
+        train(model, table, ImportanceWeightedBound(1), None, steps, generator, "decoder")
 
 
 def told_apart(
@@ -189,6 +191,15 @@ class ToldApart:
     ) -> Tensor:
         bound = self.bound(model, table, batch, generator)
         return bound + WEIGHT * self.contrast(model, table, batch, generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the bound."""
+        return self.bound.state_dict() if isinstance(self.bound, Stateful) else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        if isinstance(self.bound, Stateful):
+            self.bound.load_state_dict(state)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,6 @@ class DensitySettings:
     validation_fraction: float
     n_iter_no_change: int
     tol: float
-    verbose: bool
     prior: str = "normal"
     n_mixture: int = 1
     free_bits: float = 0.0
@@ -69,7 +68,6 @@ class DensitySettings:
             weight_decay=torch.tensor([self.weight_decay]),
             n_iter_no_change=self.n_iter_no_change if self.early_stopping else 0,
             tol=self.tol,
-            verbose=self.verbose,
         )
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from skvae.models.semi_supervised import LabelNetworks
 from skvae.training.labels import RowSource
-from skvae.training.loop import gradient_step, one_cycle
+from skvae.training.loop import History, gradient_step, one_cycle
+from skvae.training.run import current_run
 
 # Standard deviation of the noise on standardised latents.
 NOISE = 0.5
@@ -62,17 +63,25 @@ def distil(
     generator : torch.Generator
     """
     optimizer, scheduler = one_cycle(students.parameters(), learning_rate, max_iter)
-    finite = True
-    for _ in range(max_iter):
-        some = torch.randint(len(lessons.rows), (batch_size,), generator=generator)
-        vectors = source.draw(lessons.rows[some], generator).vectors
-        vectors = vectors + NOISE * torch.randn(vectors.shape, generator=generator)
-        each = -(lessons.teachers[:, some] * students(vectors)).sum(-1)
-        loss = (lessons.weight[some] * each).mean(1).sum()
-        finite = gradient_step(loss, optimizer, students.n_members)
-        if not finite:
-            break
-        scheduler.step()
+    history = History()
+    parts = {
+        "model": students,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "generator": generator,
+        "history": history,
+    }
+    with current_run().stage("distillation", max_iter, parts) as steps:
+        for _ in steps:
+            some = torch.randint(len(lessons.rows), (batch_size,), generator=generator)
+            vectors = source.draw(lessons.rows[some], generator).vectors
+            vectors = vectors + NOISE * torch.randn(vectors.shape, generator=generator)
+            each = -(lessons.teachers[:, some] * students(vectors)).sum(-1)
+            loss = (lessons.weight[some] * each).mean(1).sum()
+            if not gradient_step(loss, optimizer, students.n_members):
+                history.recovered = True
+                break
+            scheduler.step()
     students.zero_grad(set_to_none=True)
     students.eval().requires_grad_(False)
-    return finite
+    return not history.recovered

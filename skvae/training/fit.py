@@ -62,7 +62,6 @@ class FitSettings:
     n_iter_no_change: int = 8
     tol: float = 1e-4
     early_stopping: bool = True
-    verbose: bool = False
     n_posterior_samples: int = 32
     inference: str = "amortized"
 
@@ -243,7 +242,9 @@ class EnsembleFitter:
     ) -> None:
         table, loop = self._table(targets), self._loop(max_iter, decays, batch_size)
         validate = self._validator(name, table) if self.settings.early_stopping else None
-        self.report.histories[name] = train(model, table, objective, validate, loop, self.generator)
+        self.report.histories[name] = train(
+            model, table, objective, validate, loop, self.generator, name
+        )
 
     def _loop(self, max_iter: int, decays: tuple[float, ...], batch_size: int) -> LoopSettings:
         settings = self.settings
@@ -254,7 +255,6 @@ class EnsembleFitter:
             weight_decay=torch.tensor(decays).repeat_interleave(N_REPLICAS),
             n_iter_no_change=settings.n_iter_no_change,
             tol=settings.tol,
-            verbose=settings.verbose,
         )
 
     def _propose(self, density: GenerativeSource) -> GenerativeSource:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
 from skvae.training.objectives import Objective
+from skvae.training.run import current_run
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class LoopSettings:
         of the schedule; 0 never ends early.
     tol : float
         What counts as progress of the held-out score.
-    verbose : bool
     """
 
     max_iter: int
@@ -45,7 +45,6 @@ class LoopSettings:
     n_validations: int = 20
     n_iter_no_change: int = 8
     tol: float = 1e-4
-    verbose: bool = False
 
 
 @dataclass
@@ -61,12 +60,29 @@ class History:
     n_iter : int
     recovered : bool
         Whether the loss left the finite numbers and the best earlier state was restored.
+    pending : float
+        Sum of the losses since the last validation.
     """
 
     loss: list[float] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
     n_iter: int = 0
     recovered: bool = False
+    pending: float = 0.0
+
+    def close_interval(self, interval: int) -> float:
+        """Add the mean loss of the steps since the last validation, and return it."""
+        self.loss.append(self.pending / (self.n_iter - interval * len(self.loss)))
+        self.pending = 0.0
+        return self.loss[-1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        self.__dict__.update(state)
 
 
 def train(
@@ -76,6 +92,7 @@ def train(
     validate: Callable[[VAE], Tensor] | None,
     settings: LoopSettings,
     generator: torch.Generator,
+    name: str = "model",
 ) -> History:
     """Train all members and leave each at its best held-out score.
 
@@ -90,6 +107,8 @@ def train(
     settings : LoopSettings
     generator : torch.Generator
         Source of batches, masks and noise.
+    name : str
+        Of the loop, for those who watch it.
 
     Returns
     -------
@@ -101,24 +120,33 @@ def train(
     interval = max(1, settings.max_iter // settings.n_validations)
     if validate is not None:
         keeper.update(_score(validate, model))  # the linear start may be the best there is
-    rows = row_stream(table.n_rows, settings.batch_size, generator)
-    total = 0.0
-    for step in range(1, settings.max_iter + 1):
-        batch = table.batch(next(rows))
-        value = objective(model, table, batch, generator)
-        loss = -(batch.weight * value).mean(1).sum()
-        if not gradient_step(loss, optimizer, model.n_members):
-            history.recovered = True
-            break
-        _decay(model, settings.weight_decay, optimizer.param_groups[0]["lr"])
-        scheduler.step()
-        total += float(loss.detach()) / model.n_members
-        history.n_iter = step
-        if step % interval == 0 or step == settings.max_iter:
-            history.loss.append(total / (step - interval * len(history.loss)))
-            total = 0.0
-            if settings.verbose:
-                print(f"[skvae] step {step}/{settings.max_iter} loss {history.loss[-1]:.4f}")
+    rows = RowStream(table.n_rows, settings.batch_size, generator)
+    parts = {
+        "model": model,
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "generator": generator,
+        "rows": rows,
+        "history": history,
+        "best": keeper,
+    }
+    if isinstance(objective, Stateful):
+        parts["objective"] = objective
+    with current_run().stage(name, settings.max_iter, parts) as steps:
+        for step in steps:
+            batch = table.batch(next(rows))
+            value = objective(model, table, batch, generator)
+            loss = -(batch.weight * value).mean(1).sum()
+            if not gradient_step(loss, optimizer, model.n_members):
+                history.recovered = True
+                break
+            _decay(model, settings.weight_decay, optimizer.param_groups[0]["lr"])
+            scheduler.step()
+            history.pending += float(loss.detach()) / model.n_members
+            history.n_iter = step
+            if step % interval and step != settings.max_iter:
+                continue
+            steps.loss = history.close_interval(interval)
             if validate is None:
                 continue
             scores = _score(validate, model)
@@ -182,13 +210,44 @@ def _decay(model: VAE, weight_decay: Tensor, learning_rate: float) -> None:
             weight.mul_(factor)
 
 
-def row_stream(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless batches of row numbers, each row once per pass as far as whole batches reach."""
-    size = min(batch_size, n_rows)
-    while True:
-        order = torch.randperm(n_rows, generator=generator)
-        for start in range(0, n_rows - size + 1, size):
-            yield order[start : start + size]
+@runtime_checkable
+class Stateful(Protocol):
+    """What changes in training and can be put back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it is now."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Be that again."""
+
+
+class RowStream:
+    """Endless batches of row numbers, each row once per pass as far as whole batches reach.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+    generator : torch.Generator
+    """
+
+    def __init__(self, n_rows: int, batch_size: int, generator: torch.Generator) -> None:
+        self.n_rows, self.size, self.generator = n_rows, min(batch_size, n_rows), generator
+        self.order, self.start = torch.arange(0), 0
+
+    def __next__(self) -> Tensor:
+        if self.start + self.size > len(self.order):
+            self.order = torch.randperm(self.n_rows, generator=self.generator)
+            self.start = 0
+        self.start += self.size
+        return self.order[self.start - self.size : self.start]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass stands."""
+        return {"order": self.order, "start": self.start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        self.order, self.start = state["order"], state["start"]
 
 
 class _BestStates:
@@ -220,6 +279,12 @@ class _BestStates:
     def restore(self) -> None:
         for state, tensor in zip(self.states, self.tensors, strict=True):
             tensor.copy_(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "states": self.states, "stalled": self.stalled}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.states, self.stalled = state["best"], state["states"], state["stalled"]
 
 
 def _trained(model: VAE) -> list[Tensor]:

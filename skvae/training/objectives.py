@@ -91,6 +91,14 @@ class WarmUp:
             bound = replace(bound, beta=bound.beta * self.taken / self.n_steps)
         return bound(model, table, batch, generator)
 
+    def state_dict(self) -> dict[str, int]:
+        """Steps taken."""
+        return {"taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The reverse of `state_dict`."""
+        self.taken = state["taken"]
+
 
 @dataclass(frozen=True)
 class MaskedReconstruction:

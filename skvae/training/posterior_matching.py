@@ -113,7 +113,7 @@ def match_posterior(
     settings = replace(settings, weight_decay=torch.zeros(model.n_members))
     history = History()
     if settings.max_iter:
-        history = train(twin, table, objective, validate, settings, generator)
+        history = train(twin, table, objective, validate, settings, generator, "matching")
     twin.eval().requires_grad_(False)
     return twin, history
 

@@ -22,7 +22,8 @@ from skvae.models.selection import Piles, Rows, SelectionVAE
 from skvae.models.start import decoder_start
 from skvae.nn.inputs import EncoderInputs, fit_edges
 from skvae.training.data import Tensors
-from skvae.training.loop import gradient_step, one_cycle, row_stream
+from skvae.training.loop import RowStream, gradient_step, one_cycle
+from skvae.training.run import current_run
 
 # Rows of a step, samples of z, steps and peak learning rate: the model is linear and small.
 BATCH_SIZE, N_SAMPLES, LEARNING_RATE = 128, 5, 0.02
@@ -153,24 +154,35 @@ class SelectionFitter:
         ]
         optimizer, scheduler = one_cycle(groups, LEARNING_RATE, n_steps)
         data = self.data
-        rows = row_stream(len(data.features), BATCH_SIZE, self.generator)
-        m = len(self.columns.numeric)
-        for _ in range(n_steps):
-            at = next(rows)
-            batch = Rows(data.features[at], data.targets[at], masks[:, at], ~data.observed[at])
-            shape = (model.n_members, len(at), N_SAMPLES)
-            noise = torch.randn(*shape, model.n_components, generator=self.generator)
-            number_noise = torch.randn(*shape, m, generator=self.generator)
-            log_weights = model.evaluate(batch, noise, number_noise).log_weights
-            bound = torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES)
-            counts = weight[:, at]
-            total = (bound * counts).sum(1) / counts.sum(1).clamp(min=1e-6)
-            loss = (model.penalty() / weight.sum(1) - total).sum()
-            if not gradient_step(loss, optimizer, model.n_members):
-                break
-            scheduler.step()
+        rows = RowStream(len(data.features), BATCH_SIZE, self.generator)
+        parts = {
+            "model": model,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "generator": self.generator,
+            "rows": rows,
+        }
+        with current_run().stage("missingness", n_steps, parts) as steps:
+            for _ in steps:
+                loss = self._loss(model, next(rows), masks, weight)
+                if not gradient_step(loss, optimizer, model.n_members):
+                    break
+                scheduler.step()
         model.zero_grad(set_to_none=True)
         return model.eval().requires_grad_(False)
+
+    def _loss(self, model: SelectionVAE, at: Tensor, masks: Tensor, weight: Tensor) -> Tensor:
+        """Of some rows, by LongTensor, summed over members."""
+        data, m = self.data, len(self.columns.numeric)
+        batch = Rows(data.features[at], data.targets[at], masks[:, at], ~data.observed[at])
+        shape = (model.n_members, len(at), N_SAMPLES)
+        noise = torch.randn(*shape, model.n_components, generator=self.generator)
+        number_noise = torch.randn(*shape, m, generator=self.generator)
+        log_weights = model.evaluate(batch, noise, number_noise).log_weights
+        bound = torch.logsumexp(log_weights, -1) - math.log(N_SAMPLES)
+        counts = weight[:, at]
+        total = (bound * counts).sum(1) / counts.sum(1).clamp(min=1e-6)
+        return (model.penalty() / weight.sum(1) - total).sum()
 
     def _model(self, plan: MaskPlan, selected: Tensor, slope: Tensor) -> SelectionVAE:
         data = self.data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from skvae.models.semi_supervised import ClassConditionalVAE, LabelNetworks
 from skvae.training.labels import Labels, Rows, RowSource
 from skvae.training.loop import History, gradient_step, one_cycle
+from skvae.training.run import current_run
 
 # Rows times classes that the bound of unlabelled rows may take in one step.
 ENUMERATED_AT_ONCE = 1024
@@ -39,7 +41,6 @@ class SemiSupervisedSettings:
     validation_fraction: float
     n_iter_no_change: int
     tol: float
-    verbose: bool
 
 
 class SemiSupervisedTrainer:
@@ -199,25 +200,31 @@ class SemiSupervisedTrainer:
         optimizer, scheduler = one_cycle(parameters, settings.learning_rate, settings.max_iter)
         keepers = self._keepers()
         interval = max(1, settings.max_iter // N_VALIDATIONS)
-        summed = 0.0
-        for step in range(1, settings.max_iter + 1):
-            loss = self.loss()
-            if not gradient_step(loss, optimizer, self.networks.n_members):
-                history.recovered = True
-                break
-            self._decay(optimizer.param_groups[0]["lr"])
-            scheduler.step()
-            summed, history.n_iter = summed + float(loss.detach()), step
-            if step % interval and step != settings.max_iter:
-                continue
-            history.loss.append(summed / (step - interval * len(history.loss)))
-            summed = 0.0
-            if settings.verbose:
-                print(f"[skvae] step {step}/{settings.max_iter} loss {history.loss[-1]:.4f}")
-            history.scores.append([keeper.update() for keeper in keepers])
-            stalled = min((keeper.stalled for keeper in keepers), default=0)
-            if step > settings.max_iter // 2 and 0 < settings.n_iter_no_change <= stalled:
-                break
+        parts = {
+            **{f"model {i}": module for i, module in enumerate(self.modules)},
+            **{f"best {i}": keeper for i, keeper in enumerate(keepers)},
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "generator": self.generator,
+            "history": history,
+        }
+        with current_run().stage("classes", settings.max_iter, parts) as steps:
+            for step in steps:
+                loss = self.loss()
+                if not gradient_step(loss, optimizer, self.networks.n_members):
+                    history.recovered = True
+                    break
+                self._decay(optimizer.param_groups[0]["lr"])
+                scheduler.step()
+                history.pending += float(loss.detach())
+                history.n_iter = step
+                if step % interval and step != settings.max_iter:
+                    continue
+                steps.loss = history.close_interval(interval)
+                history.scores.append([keeper.update() for keeper in keepers])
+                stalled = min((keeper.stalled for keeper in keepers), default=0)
+                if step > settings.max_iter // 2 and 0 < settings.n_iter_no_change <= stalled:
+                    break
         for keeper in keepers:
             keeper.restore()
         for module in self.modules:
@@ -305,3 +312,9 @@ class _BestState:
         """Return to it."""
         for parameter, kept in zip(self.module.parameters(), self.state, strict=False):
             parameter.copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "stalled": self.stalled, "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.stalled, self.state = state["best"], state["stalled"], state["state"]

@@ -148,6 +148,7 @@ def train_sparse(
             validate,
             replace(settings, max_iter=steps, learning_rate=rate),
             generator,
+            "masks",
         )
         whole.loss += history.loss
         whole.scores += history.scores

@@ -28,7 +28,6 @@ SETTINGS = DensitySettings(
     validation_fraction=0.2,
     n_iter_no_change=8,
     tol=1e-3,
-    verbose=False,
 )
 
 

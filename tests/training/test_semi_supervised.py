@@ -26,7 +26,6 @@ SETTINGS = SemiSupervisedSettings(
     validation_fraction=0.1,
     n_iter_no_change=8,
     tol=1e-3,
-    verbose=False,
 )
 CLASSES = 3
 

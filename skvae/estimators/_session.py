@@ -1,0 +1,98 @@
+"""What goes on around a fit: callbacks, progress, interruptions and checkpoints."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from skvae.estimators._callbacks import (
+    CallbackWatcher,
+    has_parent,
+    progress_bars,
+    with_callbacks,
+)
+from skvae.estimators._progress import ProgressLine, ReportLines
+from skvae.training.run import Run, Watcher, under
+
+
+def watched(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a fit: it can be followed, interrupted and taken up again."""
+
+    @with_callbacks
+    def managed(estimator: Any, X: Any, y: Any = None, **options: Any) -> Any:
+        callbacks = CallbackWatcher(estimator, X, y, options)
+        run = Run((callbacks, *_printed(estimator)))
+        with under(run), _interruptible(run):
+            callbacks.begin_fit()
+            fit(estimator, X, y, **options)
+        _conclude(run)
+        callbacks.end_fit()
+        return estimator
+
+    @functools.wraps(fit)
+    def session(
+        estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, **options: Any
+    ) -> Any:
+        with progress_bars(estimator):
+            return managed(estimator, X, y, sample_weight=sample_weight, **options)
+
+    return session
+
+
+def _printed(estimator: Any) -> tuple[Watcher, ...]:
+    if estimator.verbose >= 2:
+        return (ReportLines(type(estimator).__name__),)
+    # Where scikit-learn has progress bars they are callbacks.
+    if estimator.verbose and not progress_bars.available and not has_parent(estimator):
+        return (ProgressLine(type(estimator).__name__),)
+    return ()
+
+
+def _conclude(run: Run) -> None:
+    if run.cut:
+        again = ""
+        if run.checkpoint is not None:
+            again = " The same fit, run again, goes on from its checkpoint."
+        warnings.warn(
+            "The fit was interrupted: the estimator is fitted, but trained for fewer steps than "
+            f"it should have been.{again}",
+            UserWarning,
+            stacklevel=6,
+        )
+    elif run.checkpoint is not None:
+        run.checkpoint.remove()
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Ctrl-C ends the training loops of a run, a second one everything.
+
+    Only in the main thread, and where nobody else handles it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if run.interrupted:
+            raise KeyboardInterrupt
+        run.interrupted = True
+        print(
+            "skvae: the training ends here; what it has learnt is made ready for use. "
+            "Press Ctrl-C again to give that up too.",
+            file=sys.stderr,
+        )
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
