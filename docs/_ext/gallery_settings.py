@@ -17,6 +17,7 @@ STORIES = (
     "multiple_imputation",
     "missing_not_at_random",
     "pipeline_grid_search",
+    "save_and_load",
     "mixed_table",
     "digits_latents",
     "explain_wine",
