@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -27,6 +26,7 @@ from skvae.distributions import (
     Poisson,
     StudentT,
 )
+from skvae.estimators._chunked import ChunkedFit, refuse_chunks
 from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.session import torch_defaults
@@ -46,7 +46,7 @@ LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
 }
 
 
-class BaseVAE(BaseEstimator):
+class BaseVAE(ChunkedFit):
     """Validation, encoding and fitting; the estimators add what they predict."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -89,22 +89,23 @@ class BaseVAE(BaseEstimator):
     def _fit_codec(self, X: Any, sample_weight: Any, **options: Any) -> tuple[Any, np.ndarray]:
         """Learn the columns; returns the rows that count, and their weights."""
         table = as_table(X)  # says what is wrong with a container before anything else looks at it
-        validate_data(self, X, skip_check_array=True, reset=True)
+        validate_data(self, table.data, skip_check_array=True, reset=True)
         weight = _check_sample_weight(sample_weight, table.data, dtype=np.float64)
         if (weight < 0).any() or not weight.any():
             raise ValueError("sample_weight must be non-negative and not zero everywhere.")
         weight = weight / weight.max()  # only ratios count, and sums must not overflow
         keep = weight > 0
         if not keep.all():  # a weight of zero is a row that is not there
-            X, weight = table.data[keep], weight[keep]
+            table, weight = table.take(keep), weight[keep]
         codec = TableCodec(self.column_types, max_categories=self.max_categories, **options)
-        self._codec = codec.fit(X)
-        return X, weight
+        self._codec = codec.fit(table)
+        return table.data, weight
 
     def _check_input(self, X: Any) -> None:
         check_is_fitted(self)
-        as_table(X)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        refuse_chunks(X)
+        table = as_table(X)
+        validate_data(self, table.data, skip_check_array=True, reset=False)
 
     @property
     def _modelled_columns(self) -> list[Column]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skvae.estimators._chunked_labels import ChunkedClassifierFit
 from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
     ClassProbabilities,
@@ -60,7 +61,7 @@ LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
 MOST_UPPER_COMPONENTS = 10
 
 
-class FittedClassifier(DensityEstimator):
+class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
     """Fitting of encoded rows; `model` names the generative story."""
 
     _latent: LatentModel
