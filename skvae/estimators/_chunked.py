@@ -172,8 +172,8 @@ def refuse_chunks(X: Any) -> None:
     """Raise TypeError where one table is needed, and `X` is a source of several."""
     if is_chunked(X):
         raise TypeError(
-            f"X is a source of tables ({type(X).__name__}), which only fit takes. Ask part by part: "
-            "skvae.chunks.map_chunks(estimator.transform, X), for example."
+            f"X is a source of tables ({type(X).__name__}), which only fit takes. Ask part by "
+            "part: skvae.chunks.map_chunks(estimator.transform, X), for example."
         )
 
 
@@ -188,7 +188,10 @@ def _without_named(table: Table, y: Any, sample_weight: Any) -> Chunk:
         if not is_numeric_dtype(column.dtype):
             raise TypeError(f"sample_weight={sample_weight!r} names a column without numbers.")
         weight = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        weight = _check_sample_weight(weight, column, dtype=np.float64)
+        if not np.isfinite(weight).all():
+            raise ValueError(
+                f"sample_weight={sample_weight!r} names a column with holes or infinite weights."
+            )
         _check_weights(weight)
     return table, labels, weight
 

@@ -29,7 +29,7 @@ def is_record_batch(X: Any) -> bool:
 def read_chunks(
     source: Any, chunk_size: int, columns: Sequence[str] | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Rows of Parquet in their order, frames of `chunk_size` rows but for the last of each file.
+    """Rows of Parquet in their order, frames of `chunk_size` rows but for the last.
 
     Parameters
     ----------
@@ -43,6 +43,7 @@ def read_chunks(
     Yields
     ------
     DataFrame
+        A file with other dtypes begins a new one.
         Whole numbers and booleans are nullable in all chunks, whether a chunk has holes or not.
 
     Raises
