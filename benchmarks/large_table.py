@@ -181,47 +181,47 @@ def fit_and_fill(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def others(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Means and modes, and chained regressions on indicators, learnt from the first rows."""
-    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-    from sklearn.impute import IterativeImputer
-
+    """Means and modes, and linear models, learnt from the first rows."""
     parts = []
     for block, n in blocks(args.rows)[:JUDGED_BLOCKS]:
         complete = truth(block, n, args.seed)
         hidden = holes(block, complete.shape, args.rate, args.seed)
         parts.append(with_holes(complete, hidden))
     table = pd.concat(parts, ignore_index=True)
-    numeric = [*NUMBERS, *COUNTS]
-    guess = {name: table[name].astype(float).mean() for name in numeric}
-    guess |= {name: table[name].mode()[0] for name in (*LEVELS, *FLAGS)}
-    plain = table.astype(object).fillna(guess)
+    guess = {name: table[name].astype(float).mean() for name in [*NUMBERS, *COUNTS]}
+    guess |= {name: table[name].mode()[0] for name in [*LEVELS, *FLAGS]}
+    filled = {"mean, mode": table.astype(object).fillna(guess), "linear": linear(table, args.seed)}
+    return {name: summary(errors(frame, args)) for name, frame in filled.items()}
 
-    wide = pd.DataFrame({name: table[name].astype(float) for name in numeric})
-    scale = wide.std()
-    wide /= scale
-    coded = {
-        name: pd.get_dummies(table[name].astype(object), dtype=float) for name in (*LEVELS, *FLAGS)
-    }
-    for name, dummies in coded.items():
-        dummies[table[name].isna().to_numpy()] = np.nan
-        wide = wide.join(dummies.add_prefix(f"{name}="))
-    model = IterativeImputer(max_iter=10, random_state=args.seed)
+
+def linear(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Numbers by chained ridge regressions, then levels by logistic ones, on all the others.
+
+    Levels that are absent are so in none of the indicators. Learnt from the first rows alone.
+    """
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer
+    from sklearn.linear_model import LogisticRegression
+
+    numeric, coded = [*NUMBERS, *COUNTS], [*LEVELS, *FLAGS]
+    numbers = table[numeric].astype(float)
+    scale = numbers.std()
+    indicators = {name: pd.get_dummies(table[name].astype(object), dtype=float) for name in coded}
+    wide = np.hstack([numbers / scale, *indicators.values()])
+    model = IterativeImputer(max_iter=10, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(wide.head(SAMPLE_ROWS))
-    wide = pd.DataFrame(model.transform(wide), columns=wide.columns)
-    chained = (wide[numeric] * scale).assign(
-        **{
-            name: np.array(list(dummies.columns), dtype=object)[
-                wide[[f"{name}={level}" for level in dummies]].to_numpy().argmax(axis=1)
-            ]
-            for name, dummies in coded.items()
-        }
-    )
-    return {
-        name: summary(errors(filled, args))
-        for name, filled in (("mean, mode", plain), ("chained ridge", chained))
-    }
+        warnings.simplefilter("ignore")  # ten rounds are enough
+        model.fit(wide[:SAMPLE_ROWS])
+    wide = model.transform(wide)[:, : len(numeric)]
+    out = pd.DataFrame(wide, columns=numeric) * scale
+    for name in coded:
+        rest = [values for other, values in indicators.items() if other != name]
+        features, cells = np.hstack([wide, *rest]), table[name].astype(object)
+        known = cells.notna().to_numpy()
+        rows = np.flatnonzero(known)[:SAMPLE_ROWS]
+        chosen = LogisticRegression(max_iter=1000).fit(features[rows], cells[rows].to_list())
+        out[name] = cells.where(known, chosen.predict(features))
+    return out
 
 
 def main() -> None:

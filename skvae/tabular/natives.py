@@ -38,6 +38,8 @@ class Native:
     def _column(self, nw: Any, name: str, column: pd.Series) -> Any:
         kept = name in self.schema and column.dtype == self.dtypes[name]
         dtype = self.schema[name] if kept and self.schema[name] != nw.Unknown else None
+        if not kept and isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+            dtype = nw.Enum(column.dtype.categories.to_list())  # with more levels than it had
         return nw.new_series(name, _plain(column), dtype, backend=self.backend)
 
 
