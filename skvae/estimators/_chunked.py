@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,8 +73,12 @@ class ChunkedFit(BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If the columns are not those of earlier calls, the estimator was fitted by `fit`,
-            which keeps no rows, or as `fit` does.
+            If the columns are not those of earlier calls, or as `fit` does.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator was fitted by `fit`, which keeps no rows: their model is lost.
         """
         return self._fit_more(X, y, sample_weight)
 
@@ -97,9 +102,12 @@ class ChunkedFit(BaseEstimator):
         seen = getattr(self, "_seen", None)
         if seen is None:
             if hasattr(self, "n_features_in_"):
-                raise ValueError(
+                warnings.warn(
                     f"This {type(self).__name__} was fitted by fit, which keeps no rows to go on "
-                    "from. Call partial_fit from the first rows on, or fit with all chunks."
+                    "from: partial_fit starts anew. Call it from the first rows on, or fit with "
+                    "all chunks.",
+                    UserWarning,
+                    stacklevel=5,
                 )
             return self._reservoir()
         if seen.size != self.subsample:

@@ -45,7 +45,12 @@ class ChunkedClassifierFit(ChunkedFit):
         Raises
         ------
         ValueError, TypeError
-            If the columns are not those of earlier calls, a label is not among `classes`, the
-            classifier was fitted by `fit`, which keeps no rows, or as `fit` does.
+            If the columns are not those of earlier calls, a label is not among `classes`, or as
+            `fit` does.
+
+        Warns
+        -----
+        UserWarning
+            If the classifier was fitted by `fit`, which keeps no rows: their model is lost.
         """
         return self._fit_more(X, y, sample_weight, classes)

@@ -16,6 +16,7 @@ from skvae import (
     VAETransformer,
 )
 from skvae.chunks import iter_chunks, map_chunks
+from skvae.estimators._prediction import scaled_table
 
 pa = pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -279,6 +280,41 @@ def test_a_failure_leaves_the_old_file(tmp_path):
     assert out.read_text() == "old"
     with pytest.raises(FileNotFoundError, match="no folder"):
         map_chunks(fail, mixed_frame(), out=tmp_path / "nowhere" / "out.parquet")
+
+
+def test_tables_in_memory_are_asked_in_parts(monkeypatch):
+    frame = mixed_frame()
+    imputer = VAEImputer(**QUICK).fit(frame)
+    model = VAETransformer(**QUICK).fit(frame)
+
+    def said():
+        lower, upper = imputer.predict_interval(frame)
+        return (
+            *(
+                part[["f", "i"]].to_numpy(float)
+                for part in (imputer.transform(frame), lower, upper)
+            ),
+            imputer.score_samples(frame),
+            imputer.effective_sample_size(frame),
+            model.transform(frame),
+            model.score_samples(frame),
+        )
+
+    whole = said()
+    sizes = []
+    monkeypatch.setattr("skvae.estimators._prediction.ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("skvae.estimators._latent.ENCODED_AT_ONCE", 50)
+    monkeypatch.setattr("skvae.estimators._latent.DECODED_AT_ONCE", 50 * 256)
+    for module in ("_prediction", "_latent"):
+        name = f"skvae.estimators.{module}.scaled_table"
+        monkeypatch.setattr(name, lambda s, v, o: sizes.append(len(v)) or scaled_table(s, v, o))
+    for one, other in zip(whole, said(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    assert max(sizes) == 50
+    (draw,) = imputer.sample_imputations(frame, 1, random_state=0)
+    known = frame["i"].notna()
+    assert (draw["i"][known] == frame["i"][known]).all()
+    assert not draw.isna().any(axis=None)
 
 
 # Bad input ----------------------------------------------------------------------------------------
