@@ -1,6 +1,6 @@
 """scikit-learn estimators over PyTorch variational autoencoders, for mixed tables with holes."""
 
-from skvae import datasets
+from skvae import chunks, datasets
 from skvae.estimators import (
     MultimodalVAE,
     SemiSupervisedVAEClassifier,
@@ -17,6 +17,7 @@ __all__ = [
     "VAEImputer",
     "VAEOutlierDetector",
     "VAETransformer",
+    "chunks",
     "datasets",
     "load",
     "pool",

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -29,6 +28,7 @@ from skvae.distributions import (
     StudentT,
 )
 from skvae.estimators._callbacks import CallbackSupportMixin
+from skvae.estimators._chunked import ChunkedFit, refuse_chunks
 from skvae.estimators._fingerprint import fingerprint
 from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
 from skvae.estimators._saving import SavedEstimator
@@ -52,7 +52,7 @@ LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
 }
 
 
-class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
+class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
     """Validation, encoding and fitting; the estimators add what they predict."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -95,24 +95,23 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
     def _fit_codec(self, X: Any, sample_weight: Any, **options: Any) -> tuple[Any, np.ndarray]:
         """Learn the columns; returns the rows that count, and their weights."""
         table = as_table(X)  # says what is wrong with a container before anything else looks at it
-        validate_data(self, X, skip_check_array=True, reset=True)
+        validate_data(self, table.data, skip_check_array=True, reset=True)
         weight = _check_sample_weight(sample_weight, table.data, dtype=np.float64)
         if (weight < 0).any() or not weight.any():
             raise ValueError("sample_weight must be non-negative and not zero everywhere.")
         weight = weight / weight.max()  # only ratios count, and sums must not overflow
         keep = weight > 0
         if not keep.all():  # a weight of zero is a row that is not there
-            X, weight = table.data[keep], weight[keep]
+            table, weight = table.take(keep), weight[keep]
         codec = TableCodec(self.column_types, max_categories=self.max_categories, **options)
-        self._codec = codec.fit(X)
-        self._identify(*self._codec.encode(X), weight)
-        return X, weight
+        self._codec = codec.fit(table)
+        self._drawn = None
+        if self.checkpoint is not None:
+            self._identify(*self._codec.encode(table.data), weight)
+        return table.data, weight
 
     def _identify(self, *data: np.ndarray) -> None:
         """Keep the state of the fit on these data where `checkpoint` says."""
-        self._drawn = None
-        if self.checkpoint is None:
-            return
         name = fingerprint(self, data)
         current_run().checkpoint = Checkpoint(Path(self.checkpoint) / name)
         if self.random_state is None:  # the fit that goes on shall draw the same
@@ -120,8 +119,9 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
 
     def _check_input(self, X: Any) -> None:
         check_is_fitted(self)
-        as_table(X)
-        validate_data(self, X, skip_check_array=True, reset=False)
+        refuse_chunks(X)
+        table = as_table(X)
+        validate_data(self, table.data, skip_check_array=True, reset=False)
 
     @property
     def _modelled_columns(self) -> list[Column]:

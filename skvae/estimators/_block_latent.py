@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvae.estimators._latent import LatentModel, Rows
+from skvae.estimators._latent import ENCODED_AT_ONCE, LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.readout import BlockReadout
 from skvae.inference.scored import ScoredRows
@@ -125,9 +125,9 @@ class BlockLatentModel(LatentModel):
 
     def _parts(self, rows: Rows, most: int = ENTRIES_AT_ONCE) -> Iterator[Table]:
         """The table in parts of so many rows, or of fewer that their posteriors fit into memory."""
-        table = self.table(rows)
         n_views = len(views(self.model.blocks.n_blocks, self.model.fusion))
-        yield from table.chunks(min(most, self._most_rows(table, n_views)))
+        for part in self.parts(rows, ENCODED_AT_ONCE):
+            yield from part.chunks(min(most, self._most_rows(part, n_views)))
 
     def _most_rows(self, table: Table, n_views: int) -> int:
         """Whose posteriors fit into memory."""

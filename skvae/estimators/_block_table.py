@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,6 +14,7 @@ from skvae.estimators._block_latent import BlockLatentModel
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import LatentTable, check_positive
 from skvae.estimators._modalities import BlockTables, Modalities, is_blocks, warn_of_empty_rows
+from skvae.tabular.table import as_table
 
 
 class BlockTable(LatentTable):
@@ -228,14 +230,17 @@ class BlockTable(LatentTable):
 
     def _block(self, values: np.ndarray, targets: list[int], X: Any) -> Any:
         """The columns of blocks, of encoded rows, in their own order."""
-        table = self._codec.decode_all(values, like=self._joined(X))
+        given = as_table(self._joined(X))
+        table = self._codec.decode_all(values, like=replace(given, native=None))
         if self._tables is not None:
             blocks = self._tables.split(table)
             names = [self._modalities.names[b] for b in targets]
             return {n: blocks[n] for n in names} if len(names) > 1 else blocks[names[0]]
         kept = {int(j): place for place, j in enumerate(self._codec.kept)}
         places = [kept[j] for b in targets for j in self._modalities.places[b] if j in kept]
-        return table.iloc[:, places] if hasattr(table, "iloc") else table[:, places]
+        if not isinstance(table, pd.DataFrame):
+            return table[:, places]
+        return given.as_given(table.iloc[:, places])
 
     def _decode(self, values: np.ndarray, given: Any, like: Any = None) -> Any:
         if self._tables is None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skvae.estimators._chunked_labels import ChunkedClassifierFit
 from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
     ClassProbabilities,
@@ -60,7 +61,7 @@ LABEL_STEPS, MOST_LABEL_STEPS, ROWS_PER_STEP, LABELS_PER_STEP = 500, 4000, 20, 4
 MOST_UPPER_COMPONENTS = 10
 
 
-class FittedClassifier(DensityEstimator):
+class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
     """Fitting of encoded rows; `model` names the generative story."""
 
     _latent: LatentModel
@@ -80,7 +81,8 @@ class FittedClassifier(DensityEstimator):
             n_given = len(weight)
         self.classes_, codes = read_labels(labels, n_given)
         encoded = Rows(*self._codec.encode(rows))
-        self._identify(encoded.values, encoded.observed, weight, codes)
+        if self.checkpoint is not None:  # labels are part of what is learnt from
+            self._identify(encoded.values, encoded.observed, weight, codes)
         return encoded, codes, weight
 
     def _fit_classifier(self, rows: Rows, codes: np.ndarray, weight: np.ndarray) -> None:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from skvae.tabular import TableCodec
+from skvae.tabular.chunks import is_frame
 from skvae.tabular.scaling import TableScaler
+from skvae.tabular.table import as_table
 
 # Training rows whose conditions are kept, for draws without a given one.
 MOST_KEPT = 10_000
@@ -108,6 +110,8 @@ class Conditions:
 
     def _whole_table(self, condition: Any) -> Any:
         """The conditions in a table of all columns, the others absent."""
+        if is_frame(condition):
+            condition = as_table(condition).data
         if isinstance(condition, Mapping) and not isinstance(condition, pd.DataFrame):
             columns = {k: np.atleast_1d(np.asarray(v, dtype=object)) for k, v in condition.items()}
             n = max((len(v) for v in columns.values()), default=1)

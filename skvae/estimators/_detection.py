@@ -121,15 +121,15 @@ class Detection:
 
     @torch_defaults()
     def _learn_exemplars(self, support: Rows) -> None:
-        parts = [self._places(part) for part in self.latent.table(support).chunks(ROWS_AT_ONCE)]
+        parts = [self._places(part) for part in self.latent.parts(support, ROWS_AT_ONCE)]
         completed, rebuilt = zip(*parts, strict=True)
         self.completed = Exemplars.of(torch.cat(completed), N_NEIGHBOURS)
         self.rebuilt = Exemplars.of(torch.cat(rebuilt), N_NEIGHBOURS)
 
     @torch_defaults()
     def _local_exemplars(self, rows: Rows) -> Exemplars:
-        table = self.latent.table(rows.take(slice(MANY_EXEMPLARS)))
-        parts = [self._places(part)[0] for part in table.chunks(ROWS_AT_ONCE)]
+        some = self.latent.parts(rows.take(slice(MANY_EXEMPLARS)), ROWS_AT_ONCE)
+        parts = [self._places(part)[0] for part in some]
         return Exemplars.of(torch.cat(parts), N_LOCAL_NEIGHBOURS)
 
     def _places(self, part: Table) -> tuple[Tensor, Tensor]:
@@ -199,7 +199,7 @@ class Detection:
         noise, draws = self.latent.shared_samples(n_samples)
         parts = [
             _say(self.latent, part, noise, draws(part))
-            for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // n_samples))
+            for part in self.latent.parts(rows, max(1, DECODED_AT_ONCE // n_samples))
         ]
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
 
@@ -207,7 +207,7 @@ class Detection:
     def _distances(self, rows: Rows) -> dict[str, np.ndarray]:
         """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
         parts = []
-        for part in self.latent.table(rows).chunks(ROWS_AT_ONCE):
+        for part in self.latent.parts(rows, ROWS_AT_ONCE):
             completed, rebuilt = self._places(part)
             parts.append(
                 (
@@ -226,7 +226,7 @@ class Detection:
         model, seed = self.latent.model, self.latent.seed
         noise = noise_block(REGRET_SAMPLES, model.n_components, seed)
         parts = []
-        for part in self.latent.table(rows).chunks(max(1, DECODED_AT_ONCE // REGRET_SAMPLES)):
+        for part in self.latent.parts(rows, max(1, DECODED_AT_ONCE // REGRET_SAMPLES)):
             # The same noise for every part and row: no score depends on other rows.
             generator = torch.Generator().manual_seed(seed)
             refit = PosteriorRefit(model, part, noise, generator)

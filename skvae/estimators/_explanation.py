@@ -13,6 +13,7 @@ from skvae.estimators._prediction import within_domain
 from skvae.inference.leave_one_out import LeaveOneOut, leave_one_out
 from skvae.inference.session import torch_defaults
 from skvae.tabular import TableCodec
+from skvae.tabular.table import as_table
 
 COLUMNS = ("value", "expected", "std", "surprise", "contribution")
 
@@ -97,10 +98,7 @@ def _constant_blocks(
 
 def _block(X: Any, j: int, name: Hashable, expected: np.ndarray) -> pd.DataFrame:
     """One column's cells beside what was expected."""
-    if isinstance(X, pd.DataFrame):
-        cells = X.iloc[:, j].to_numpy(dtype=object)
-    else:
-        cells = np.asarray(X, dtype=object)[:, j]
+    cells = np.asarray(as_table(X).column(j), dtype=object)
     row = np.arange(len(cells))
     block = pd.DataFrame({"row": row, "value": cells, "expected": expected})
     block["column"] = pd.Series([name] * len(row), dtype=object)  # names may be tuples

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._set_output import _get_output_config
 
 from skvae.estimators._base import BaseVAE
+from skvae.tabular.table import Table, as_table
 
 
 class HoleIndicator(BaseVAE):
@@ -21,16 +24,23 @@ class HoleIndicator(BaseVAE):
         names = getattr(self, "feature_names_in_", None)
         return holes if names is None else pd.DataFrame(holes, columns=names)
 
-    def _decode(self, filled: np.ndarray, X: Any) -> Any:
-        """A frame where both the table at fit and `X` are one; an array otherwise."""
-        table = self._codec.decode(filled, X)
-        as_array = isinstance(table, pd.DataFrame) and not self._codec.is_frame
-        return table.to_numpy() if as_array else table
+    def _decode(self, filled: np.ndarray, X: Any, flag: bool = False) -> Any:
+        """A frame like `X` where both it and the table at fit are one; an array otherwise.
 
-    def _with_indicator(self, filled: Any, X: Any) -> Any:
-        if self.indicator_ is None:
-            return filled
-        flags = self.indicator_.transform(self._holes(X))
+        With columns that flag holes at its end if `flag` is true.
+        """
+        given = as_table(X)
+        table = self._codec.decode(filled, replace(given, native=None))
+        if given.is_frame and not self._codec.is_frame:
+            table = table.to_numpy()
+        if flag and self.indicator_ is not None:
+            table = self._with_indicator(table, given)
+        if flag and _get_output_config("transform", self)["dense"] == "pandas":
+            return table  # as set_output asks, whatever the frame
+        return given.as_given(table) if isinstance(table, pd.DataFrame) else table
+
+    def _with_indicator(self, filled: Any, given: Table) -> Any:
+        flags = self.indicator_.transform(self._holes(given))
         if isinstance(filled, pd.DataFrame):
             names = self.get_feature_names_out()[filled.shape[1] :]
             flags = pd.DataFrame(flags, columns=names, index=filled.index)

@@ -58,17 +58,9 @@ def read_labels(labels: np.ndarray | None, n_rows: int) -> tuple[np.ndarray, np.
     ValueError
         If labels are no classes, or fewer than two classes have any.
     """
-    if labels is None:
-        raise ValueError(
-            "SemiSupervisedVAEClassifier requires y to be passed, but the target y is None. Give "
-            "one label per row and -1 for rows without."
-        )
-    if len(labels) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, y "
-            f"{len(labels)} labels. Give one per row, -1 for rows without."
-        )
-    known = _known(labels)
+    labels = require_labels(labels)
+    check_one_per_row(labels, n_rows)
+    known = known_labels(labels)
     if not known.any():
         raise ValueError(
             "y labels no row: all are -1 (or NaN, None). Label some rows of at least two classes, "
@@ -94,7 +86,26 @@ def read_labels(labels: np.ndarray | None, n_rows: int) -> tuple[np.ndarray, np.
     return classes, codes
 
 
-def _known(labels: np.ndarray) -> np.ndarray:
+def require_labels(labels: Any) -> Any:
+    """Raise ValueError where there are none."""
+    if labels is None:
+        raise ValueError(
+            "SemiSupervisedVAEClassifier requires y to be passed, but the target y is None. Give "
+            "one label per row and -1 for rows without."
+        )
+    return labels
+
+
+def check_one_per_row(labels: np.ndarray, n_rows: int) -> None:
+    """Raise ValueError unless there is a label, or -1, for every row."""
+    if len(labels) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, y "
+            f"{len(labels)} labels. Give one per row, -1 for rows without."
+        )
+
+
+def known_labels(labels: np.ndarray) -> np.ndarray:
     """Which rows have a label, bool of shape (n,)."""
     everywhere = np.ones(len(labels), dtype=bool)
     if labels.dtype.kind in "US":

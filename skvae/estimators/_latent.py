@@ -89,6 +89,14 @@ class LatentModel:
         table = scaled_table(self.scaler, rows.values, rows.observed)
         return replace(table, context=rows.context)
 
+    def parts(self, rows: Rows, size: int) -> Iterator[Table]:
+        """The same in parts of at most `size` rows, made one by one: levels are wide as features.
+
+        One empty part of no rows.
+        """
+        for start in range(0, max(len(rows.values), 1), size):
+            yield self.table(rows.take(slice(start, start + size)))
+
     # Latents --------------------------------------------------------------------------------
 
     @torch_defaults()
@@ -100,9 +108,7 @@ class LatentModel:
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
         noise = noise_block(MOMENT_SAMPLES, self.model.n_components, self.seed)
-        parts = [
-            self.posterior(part).moments(noise) for part in self.table(rows).chunks(ENCODED_AT_ONCE)
-        ]
+        parts = [self.posterior(part).moments(noise) for part in self.parts(rows, ENCODED_AT_ONCE)]
         means, deviations = zip(*parts, strict=True)
         return (
             torch.cat(means, dim=1)[0].double().numpy(),
@@ -204,21 +210,21 @@ class LatentModel:
     def samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """Weighted samples from the rows' posteriors, chunk by chunk."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
-        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+        for part in self.parts(rows, self._rows_at_once(n_samples)):
             yield self.sample_from(part, self._mixture(part), noise)
 
     @torch.no_grad()
     def _best_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """From the best posterior of every row alone."""
         noise = noise_block(n_samples, self.model.n_components, self.seed)
-        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+        for part in self.parts(rows, self._rows_at_once(n_samples)):
             yield self.sample_from(part, (self.posterior(part),), noise)
 
     @torch.no_grad()
     def _defensive_samples(self, rows: Rows, n_samples: int) -> Iterator[ImportanceSample]:
         """From the rows' posteriors and the prior, chunk by chunk."""
         noise, draws = self.shared_samples(n_samples)
-        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+        for part in self.parts(rows, self._rows_at_once(n_samples)):
             yield self.sample_from(part, self._mixture(part), noise, draws(part))
 
     def _mixture(self, part: Table) -> tuple[AnyPosterior, ...]:
@@ -272,7 +278,7 @@ class LatentModel:
         """
         noise = noise_block(n_samples, self.model.n_components, self.seed)
         model, parts = self.model, []
-        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+        for part in self.parts(rows, self._rows_at_once(n_samples)):
             posterior = self.posterior(part)
             if isinstance(posterior, LayeredPosterior):
                 z, log_q = posterior.rsample_layers(noise)
@@ -288,7 +294,7 @@ class LatentModel:
     def _by_prior(self, rows: Rows, n_samples: int) -> Iterator[Tensor]:
         """Mean likelihood over draws from the prior, the same for all rows under one context."""
         model, draws = self.model, self._prior_draws(n_samples)
-        for part in self.table(rows).chunks(self._rows_at_once(n_samples)):
+        for part in self.parts(rows, self._rows_at_once(n_samples)):
             z = draws(part)
             if model.context.decoded:
                 z = z.expand(-1, len(part.features), -1, -1)

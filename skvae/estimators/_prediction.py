@@ -15,6 +15,9 @@ from skvae.inference.scored import ScoredRows, Share
 from skvae.tabular.scaling import TableScaler
 
 LARGEST = np.finfo(np.float64).max
+# Rows whose features and statistics, one for every level, are held at once. A multiple of the rows
+# that densities draw for together: draws do not hang on it.
+ROWS_AT_ONCE = 8192
 
 
 def scaled_table(scaler: TableScaler, values: np.ndarray, observed: np.ndarray) -> Table:
@@ -93,10 +96,9 @@ class TablePredictor:
     def points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """`values` with conditional means and most probable codes where not observed."""
         filled = values.copy()
-        rows = _with_holes(observed)
-        if rows.size:
-            filled[rows] = self._centre(self._table(values[rows], observed[rows]))
-        return np.where(observed, values, filled)
+        for rows, table in self._parts(values, observed):
+            filled[rows] = np.where(observed[rows], values[rows], self._centre(table))
+        return filled
 
     def draws(
         self, values: np.ndarray, observed: np.ndarray, n_draws: int, random: np.random.RandomState
@@ -112,17 +114,26 @@ class TablePredictor:
             for _ in range(n_draws):
                 yield values.copy()
             return
-        scaler, table = self.scaler, self._table(values[rows], observed[rows])
+        scaler = self.scaler
         generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        drawn = self.ensemble.draw(table, n_draws, generator).double().numpy()
-        centre = self._centre(table)
-        mean = self.ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean
+        each = [
+            (
+                self.ensemble.draw(table, n_draws, generator),
+                self._centre(table),
+                self.ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean,
+            )
+            for _, table in self._parts(values, observed)
+        ]
+        parts, centres, means = zip(*each, strict=True)
+        centre, mean = np.concatenate(centres), np.concatenate(means)
         kinds = np.array(scaler.kinds)
         # Columns with a floor are moved by a factor, so that no draw falls below it.
         floored = np.isin(kinds, ["positive", "count"])
         ratio = np.divide(centre, mean, out=np.ones_like(mean), where=floored & (mean > 0))
         ratio = np.minimum(ratio, 10.0)
-        for draw in scaler.from_targets(drawn):
+        for place in range(n_draws):
+            draw = torch.cat([part[place] for part in parts]).double().numpy()
+            draw = scaler.from_targets(draw)
             with np.errstate(over="ignore"):
                 away = np.clip(
                     self.calibration.inflation * (draw - mean), -self._width, self._width
@@ -143,10 +154,8 @@ class TablePredictor:
         self, values: np.ndarray, observed: np.ndarray, coverage: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """`values` with the lower and the upper end of an interval where not observed."""
-        lower, upper = values.copy(), values.copy()
-        rows = _with_holes(observed)
-        if rows.size:
-            scaler, table = self.scaler, self._table(values[rows], observed[rows])
+        scaler, lower, upper = self.scaler, values.copy(), values.copy()
+        for rows, table in self._parts(values, observed):
             points = self._centre(table)
             spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
             # What varies within a range has no larger deviation; fmin also passes over NaN.
@@ -155,15 +164,16 @@ class TablePredictor:
             own = self._quantiles(table, (0.5 * (1 - coverage), 0.5 * (1 + coverage)))
             for bound, steps, quantile in zip((lower, upper), ends, own, strict=True):
                 with np.errstate(over="ignore"):
-                    bound[rows] = self._within(quantile(points + steps * spread))
-        return np.where(observed, values, lower), np.where(observed, values, upper)
+                    end = self._within(quantile(points + steps * spread))
+                bound[rows] = np.where(observed[rows], values[rows], end)
+        return lower, upper
 
     def log_prob(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
         if self.ensemble is None:
             return np.zeros(len(values))
         jacobian = self.scaler.log_jacobians(observed)
-        scores = self.ensemble.log_prob(self._table(values, observed)).numpy() + jacobian
+        scores = self._by_row(self.ensemble.log_prob, values, observed) + jacobian
         # Saying nothing is certain, unless holes say something.
         return scores if self.hidden is not None else np.where(observed.any(axis=1), scores, 0.0)
 
@@ -179,11 +189,29 @@ class TablePredictor:
         """Of the samples behind every row's estimates, mean over members; float64 of shape (n,)."""
         if self.ensemble is None:
             return np.ones(len(values))
-        sizes = self.ensemble.effective_sample_size(self._table(values, observed))
-        return sizes.double().numpy()
+        return self._by_row(self.ensemble.effective_sample_size, values, observed)
 
     def _table(self, values: np.ndarray, observed: np.ndarray) -> Table:
         return scaled_table(self.scaler, values, observed)
+
+    def _parts(
+        self, values: np.ndarray, observed: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, Table]]:
+        """Rows with holes, some at a time: their places, and as the models take them."""
+        holed = _with_holes(observed)
+        for start in range(0, len(holed), ROWS_AT_ONCE):
+            rows = holed[start : start + ROWS_AT_ONCE]
+            yield rows, self._table(values[rows], observed[rows])
+
+    def _by_row(
+        self, ask: Callable[[Table], torch.Tensor], values: np.ndarray, observed: np.ndarray
+    ) -> np.ndarray:
+        """One number for every row, float64."""
+        out = np.empty(len(values))
+        for start in range(0, len(values), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            out[rows] = ask(self._table(values[rows], observed[rows])).double().numpy()
+        return out
 
     def _centre(self, table: Table) -> np.ndarray:
         """Conditional means, no further out than half the width of the range at fit, and codes."""

@@ -235,13 +235,15 @@ class SemiSupervisedVAEClassifier(
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-            Numbers, categories and holes.
-        y : array-like of shape (n_samples,)
-            Labels; -1, NaN, None and `pd.NA` mean none. Strings need dtype object beside -1.
-        sample_weight : array-like of shape (n_samples,) or None
+        X : DataFrame, array-like of shape (n_samples, n_features), or chunks of them
+            Numbers, categories and holes. Chunks are an iterator or a list of frames, or Parquet:
+            a path, a folder, a `pyarrow.dataset.Dataset` or `ParquetFile`.
+        y : array-like of shape (n_samples,), or str
+            Labels; -1, NaN, None and `pd.NA` mean none. Strings need dtype object beside -1. Or
+            the name of the column of X that has them, as it must be for chunks.
+        sample_weight : array-like of shape (n_samples,), str or None
             A row of weight 2 counts as two rows on average, one of weight 0 is left out; only
-            ratios count.
+            ratios count. Or the name of a column of X.
 
         Returns
         -------
@@ -254,6 +256,7 @@ class SemiSupervisedVAEClassifier(
             If labels are no classes or of fewer than two, or a column cannot be modelled; the
             message says what to do.
         """
+        X, y, sample_weight = self._rows_to_learn(X, y, sample_weight)
         rows, codes, weight = self._read(X, y, sample_weight)
         self._hidden = hidden_sizes(self.hidden_layer_sizes, len(weight))
         if not self._hidden and "auxiliary" in self.model:

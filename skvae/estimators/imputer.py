@@ -255,12 +255,14 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-            Numbers, categories and holes.
+        X : DataFrame, array-like of shape (n_samples, n_features), or chunks of them
+            Numbers, categories and holes. Chunks are an iterator or a list of frames, or Parquet:
+            a path, a folder, a `pyarrow.dataset.Dataset` or `ParquetFile`.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,) or None
-            A row of weight 2 counts as two rows, one of weight 0 is left out.
+        sample_weight : array-like of shape (n_samples,), str or None
+            A row of weight 2 counts as two rows, one of weight 0 is left out. Or the name of a
+            column of X, as it must be for chunks.
 
         Returns
         -------
@@ -273,6 +275,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
             If a column cannot be modelled; the message names it and the remedy.
         """
         self._check_mechanism()
+        X, _, sample_weight = self._rows_to_learn(X, y, sample_weight)
         X, weight = self._fit_codec(
             X,
             sample_weight,
@@ -321,7 +324,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
             filled = next(self._predictor.draws(values, observed, 1, random))
         else:
             filled = self._predictor.points(values, observed)
-        return self._with_indicator(self._decode(filled, X), X)
+        return self._decode(filled, X, flag=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the output columns.

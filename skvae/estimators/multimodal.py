@@ -260,15 +260,18 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
 
         Parameters
         ----------
-        X : DataFrame, array-like of shape (n_samples, n_features), or dict of them
-            One table, or one for each block with the same rows. A block that a row lacks is NaN
-            in all of its columns; single holes are allowed too.
+        X : DataFrame, array-like of shape (n_samples, n_features), dict or chunks of them
+            One table, or one for each block with the same rows, or tables of all columns in chunks:
+            an iterator or a list of frames, or Parquet (a path, a folder, a
+            `pyarrow.dataset.Dataset` or `ParquetFile`). A block that a row lacks is NaN in all of
+            its columns; single holes are allowed too.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,) or None
+        sample_weight : array-like of shape (n_samples,), str or None
             A row of weight 2 counts as two rows in likelihoods and errors, one of weight 0 is left
             out. How many latents and clusters there are hangs on the number of rows, and rows that
-            stand in X twice make held-out rows and leave-one-out errors too good.
+            stand in X twice make held-out rows and leave-one-out errors too good. Or the name of a
+            column of X, as it must be for chunks.
 
         Returns
         -------
@@ -287,6 +290,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
                 raise ValueError("Give either modalities or X as a mapping of blocks, not both.")
             self._tables = BlockTables(X)
             X, columns = self._tables.join(X), self._tables.columns
+        X, _, sample_weight = self._rows_to_learn(X, y, sample_weight)
         X, weight = self._fit_codec(X, sample_weight, fills=False)
         if not self._codec.modelled.size:
             self._refuse_constant_table(len(weight), "embed")

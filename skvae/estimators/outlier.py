@@ -238,12 +238,14 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
 
         Parameters
         ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-            Numbers, categories and holes.
+        X : DataFrame, array-like of shape (n_samples, n_features), or chunks of them
+            Numbers, categories and holes. Chunks are an iterator or a list of frames, or Parquet:
+            a path, a folder, a `pyarrow.dataset.Dataset` or `ParquetFile`.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,) or None
-            A row of weight 2 counts as two rows, one of weight 0 is left out.
+        sample_weight : array-like of shape (n_samples,), str or None
+            A row of weight 2 counts as two rows, one of weight 0 is left out. Or the name of a
+            column of X, as it must be for chunks.
 
         Returns
         -------
@@ -256,6 +258,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
             If there is a single row, a column cannot be modelled or parameters contradict each
             other; the message names the column or the parameter, and the remedy.
         """
+        X, _, sample_weight = self._rows_to_learn(X, y, sample_weight)
         X, weight = self._fit_codec(X, sample_weight, fills=False, unseen="count as rare events")
         n = len(weight)
         if n < 2:

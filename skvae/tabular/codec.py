@@ -26,7 +26,14 @@ from skvae.tabular.restore import (
     patch_from_model,
     patch_series,
 )
-from skvae.tabular.schema import Column, admit, check_column_types, default_fill, learn_column
+from skvae.tabular.schema import (
+    Column,
+    admit,
+    check_column_types,
+    default_fill,
+    learn_column,
+    warn_of_columns,
+)
 from skvae.tabular.table import Table, as_table
 
 
@@ -116,9 +123,10 @@ class TableCodec:
         self.is_frame = table.is_frame
         self._frame_columns = table.data.columns if table.is_frame else None
         self._array_dtype = None if table.is_frame else table.data.dtype
+        self._native = table.native
         self.columns = self._learn(table, wanted)
         self._set_positions()
-        self._warn_after_fit()
+        warn_of_columns(self.columns, self.max_categories, self.keep_empty_features, self.fills)
         return self
 
     def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -202,7 +210,8 @@ class TableCodec:
             every = self.kept.size == table.n_columns
             return patch_array(table.data if every else table.data[:, self.kept], patches)
         filled = [patch_series(table.column(p), q) for p, q in zip(self.kept, patches, strict=True)]
-        return join_frame(filled, table.data.columns[self.kept], table.data.index)
+        names = table.data.columns[self.kept]
+        return table.as_given(join_frame(filled, names, table.data.index))
 
     def decode_all(self, values: np.ndarray, index: Any = None, like: Any = None) -> Any:
         """Make a table in which every entry comes from `values`.
@@ -227,15 +236,20 @@ class TableCodec:
             If `values` has the wrong shape or contains NaN.
         """
         patches = self._full_patches(self._check_values(values, len(values)))
-        as_frame = self.is_frame if like is None else isinstance(like, pd.DataFrame)
+        wanted = None if like is None else as_table(like)
+        as_frame = self.is_frame if wanted is None else wanted.is_frame
         if not as_frame and not self.is_frame:
             return patch_array(np.empty((len(values), self.kept.size), self._array_dtype), patches)
+        framed = wanted is not None and wanted.is_frame
         if index is None:
-            index = like.index if isinstance(like, pd.DataFrame) else pd.RangeIndex(len(values))
-        names: pd.Index = self._frame_columns if self.is_frame else like.columns
+            index = wanted.data.index if framed else pd.RangeIndex(len(values))
+        names: pd.Index = self._frame_columns if self.is_frame else wanted.data.columns
         filled = [new_series(patch, index) for patch in patches]
         frame = join_frame(filled, names[self.kept], index)
-        return frame if as_frame else frame.to_numpy()
+        native = self._native if wanted is None else wanted.native
+        if not as_frame:
+            return frame.to_numpy()
+        return frame if native is None else native.restore(frame)
 
     def feature_names_out(self) -> np.ndarray:
         """Names of the output columns: the frame's where all are strings, else x0, x1, ...
@@ -278,23 +292,6 @@ class TableCodec:
         self._place = {int(j): k for k, j in enumerate(self.modelled)}
         keep_all = np.full(status.shape, self.keep_empty_features)
         self.kept = np.flatnonzero(keep_all | (status != "empty"))
-
-    def _warn_after_fit(self) -> None:
-        empty = [column.name for column in self.columns if column.status == "empty"]
-        keep = "; set keep_empty_features=True to keep them" if self.fills else ""
-        if empty and not self.keep_empty_features:
-            text = f"Skipping features without any observed values: {empty}. They are left out of"
-            warnings.warn(f"{text} the output{keep}.", UserWarning, stacklevel=3)
-        many = [column.name for column in self.columns if column.rare is not None]
-        if many:
-            others = "stay where given but are never filled in" if self.fills else "count as absent"
-            warnings.warn(
-                f"Columns with more than max_categories={self.max_categories} levels: {many}. Only "
-                f"the most frequent levels are modelled, the others {others}. Raise "
-                "max_categories, group rare levels or drop the column.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     # Encode ---------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,6 +182,27 @@ def check_column_types(column_types: Any, names: list[Hashable]) -> dict[Hashabl
                 f"the kinds are: {', '.join(KINDS)}."
             )
     return wanted
+
+
+def warn_of_columns(
+    columns: Sequence[Column], max_categories: int, keep_empty: bool, fills: bool
+) -> None:
+    """Say which columns have no values, and which more levels than are modelled."""
+    empty = [column.name for column in columns if column.status == "empty"]
+    keep = "; set keep_empty_features=True to keep them" if fills else ""
+    if empty and not keep_empty:
+        text = f"Skipping features without any observed values: {empty}. They are left out of"
+        warnings.warn(f"{text} the output{keep}.", UserWarning, stacklevel=3)
+    many = [column.name for column in columns if column.rare is not None]
+    if many:
+        others = "stay where given but are never filled in" if fills else "count as absent"
+        warnings.warn(
+            f"Columns with more than max_categories={max_categories} levels: {many}. Only "
+            f"the most frequent levels are modelled, the others {others}. Raise "
+            "max_categories, group rare levels or drop the column.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _check_declared(kind: str, cells: Cells, name: Hashable) -> None:

@@ -1,0 +1,114 @@
+"""Tables that exceed memory, part by part: what to read them with, and what to fill them with.
+
+Every estimator's `fit` takes the same sources as `iter_chunks`, but for tables in memory, which
+it takes whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skvae.tabular.chunks import CHUNK_SIZE, is_frame, iter_chunks
+from skvae.tabular.writing import ParquetSink
+
+__all__ = ["iter_chunks", "map_chunks"]
+
+
+def map_chunks(
+    method: Callable[[Any], Any],
+    source: Any,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    columns: Sequence[str] | None = None,
+    out: str | os.PathLike | None = None,
+) -> Iterator[Any] | Path:
+    """Fill, score or predict a table part by part.
+
+    Rows do not hang on one another: the parts together are what the method says of the whole
+    table.
+
+    Parameters
+    ----------
+    method : callable
+        Of a fitted estimator, such as ``imputer.transform`` or ``detector.score_samples``; called
+        with one part at a time.
+    source : DataFrame, array-like, path, pyarrow reader, or iterable of tables
+        As of `iter_chunks`.
+    chunk_size : int, default=65536
+        Rows of a part, at most.
+    columns : sequence of str or None, default=None
+        Those to read of the source; None is all of them.
+    out : str, path-like or None, default=None
+        A Parquet file to write results to. It is there once all of it is written, in place of a
+        file of that name.
+
+    Returns
+    -------
+    iterator of results, or Path
+        With `out` its path. Without, results come one by one as they are asked for.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there are no rows, a part is no table, or results are no table, or of types that change.
+    ImportError
+        If pyarrow is needed and not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEImputer
+    >>> from skvae.chunks import map_chunks
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> X[::3, 0] = np.nan
+    >>> imputer = VAEImputer(hidden_layer_sizes=(), random_state=0).fit(X)
+    >>> [part.shape for part in map_chunks(imputer.transform, X, chunk_size=60)]
+    [(60, 3), (40, 3)]
+    """
+    parts = iter_chunks(source, chunk_size, columns=columns)
+    results = map(method, parts)
+    return results if out is None else _write(results, method, out)
+
+
+def _write(results: Iterator[Any], method: Callable, out: str | os.PathLike) -> Path:
+    n_parts = 0
+    with ParquetSink(out) as sink:
+        for result in results:
+            sink.write(_as_frame(result, method))
+            n_parts += 1
+        if not n_parts:
+            raise ValueError(
+                "The source has no rows (n_samples=0): it is empty, or was read before."
+            )
+    return Path(out)
+
+
+def _as_frame(result: Any, method: Callable) -> Any:
+    """A result with names for its columns."""
+    if is_frame(result):
+        return result
+    name = getattr(method, "__name__", "result")
+    if isinstance(result, np.ndarray | pd.Series) and result.ndim == 1:
+        return pd.DataFrame({name: np.asarray(result)})
+    if not isinstance(result, np.ndarray) or result.ndim != 2:
+        raise TypeError(
+            f"{name} gives a {type(result).__name__}, which is no table to write. Leave out=None "
+            "and write what you need of it."
+        )
+    return pd.DataFrame(result, columns=_names(method, name, result.shape[1]))
+
+
+def _names(method: Callable, name: str, width: int) -> list[str]:
+    """Of the columns of an array, as the estimator has them where it does."""
+    estimator = getattr(method, "__self__", None)
+    if name == "transform" and hasattr(estimator, "get_feature_names_out"):
+        return [str(one) for one in estimator.get_feature_names_out()]
+    if name.startswith("predict_") and len(getattr(estimator, "classes_", ())) == width:
+        return [str(one) for one in estimator.classes_]
+    return [f"{name}{j}" for j in range(width)]
