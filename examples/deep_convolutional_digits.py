@@ -1,16 +1,15 @@
-"""A small very deep convolutional VAE of digits, from your own torch modules.
+"""
+Your own torch modules as encoder and decoder
+=============================================
 
-Three stochastic layers live on grids of 4 x 4, 2 x 2 and 1 x 1. The decoder goes down from the
-coarsest: nearest-neighbour upsampling, add the next layer's latents, convolve (Child 2021). The
+Can the networks be mine? Any ``torch.nn.Module`` that turns features and mask into a vector, or
+latents into a vector, is an encoder or a decoder. Here they make a small very deep convolutional
+VAE: three stochastic layers live on grids of 4 x 4, 2 x 2 and 1 x 1, and the decoder goes down from
+the coarsest: nearest-neighbour upsampling, add the next layer's latents, convolve (Child 2021). The
 library adds the heads, the priors between the layers, the bound and scikit-learn's interface.
-
-On so few and so small images the finest grid does nearly all of the work and dense networks do as
-well: the divergences that are printed by layer say so.
 """
 
-import argparse
-
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -20,11 +19,13 @@ from torch.nn import functional as F
 
 from skvae import VAETransformer
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+# %%
+# The modules
+# -----------
+# Plain torch. The encoder is given features and mask, 64 pixels each, the decoder latents of all
+# layers side by side, that next to the data first.
 
-# Channels of each grid, the one next to the data first.
-GRIDS = ((4, 1), (2, 2), (1, 6))
+GRIDS = ((4, 1), (2, 2), (1, 6))  # side and channels of each
 SIZES = tuple(side * side * channels for side, channels in GRIDS)
 
 
@@ -81,51 +82,42 @@ class Decoder(nn.Module):
         return F.gelu(x).flatten(1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="deep_convolutional_digits.png")
-    parser.add_argument("--max-iter", type=int, default=2500)
-    args = parser.parse_args()
+# %%
+# Fit them
+# --------
+# Beside a model with one layer and dense networks, for 1000 steps each. On so few and so small
+# images the dense networks do no worse, and the finest grid does nearly all of the work: the
+# divergences by layer say so.
 
-    X, y = load_digits(return_X_y=True)
-    # Pixels that are always white would be left out, and the grid with them: a trace of noise.
-    X = X + np.random.default_rng(0).uniform(0, 0.5, X.shape)
-    train, test = train_test_split(X, test_size=1 / 3, random_state=0, stratify=y)
+X, y = load_digits(return_X_y=True)
+# Pixels that are always white would be left out, and the grid with them: a trace of noise.
+X = X + np.random.default_rng(0).uniform(0, 0.5, X.shape)
+train, test = train_test_split(X, test_size=1 / 3, random_state=0, stratify=y)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder, decoder = Encoder(16), Decoder(8)
-    shared = {"max_iter": args.max_iter, "n_importance_samples": 2, "random_state": 0}
-    models = {
-        "three convolutional layers": VAETransformer(
-            SIZES,
-            hierarchy="skip",
-            layer_inference="top_down",
-            encoder=encoder,
-            decoder=decoder,
-            **shared,
-        ),
-        "one layer, dense networks": VAETransformer(16, **shared),
-    }
-    for name, model in models.items():
-        model.fit(train)
-        print(f"{name}: mean log-density of held-out digits {model.score(test):.1f} nats,", end=" ")
-        print("divergence by layer", np.round(model.layer_divergences_, 1).tolist())
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    encoder, decoder = Encoder(16), Decoder(8)
+shared = {"max_iter": 1000, "n_importance_samples": 2, "random_state": 0}
+modules = {"encoder": encoder, "decoder": decoder}
+deep = VAETransformer(SIZES, hierarchy="skip", layer_inference="top_down", **modules, **shared)
+dense = VAETransformer(16, **shared)
+for name, model in {"three layers, convolutions": deep, "one layer, dense": dense}.items():
+    model.fit(train)
+    print(f"{name}: mean log-density of held-out digits {model.score(test):.1f} nats,", end=" ")
+    print("divergence by layer", np.round(model.layer_divergences_, 1).tolist())
 
-    deep = models["three convolutional layers"]
-    figure, axes = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
-    rows = {
-        "held-out digits": test[:100],
-        "what the latents keep of them": deep.reconstruct(test[:100]),
-        "new digits": deep.sample(100, random_state=0),
-    }
-    for ax, (title, images) in zip(axes, rows.items(), strict=True):
-        grid = np.pad(images.reshape(10, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
-        ax.imshow(grid.transpose(0, 2, 1, 3).reshape(100, 100), cmap="gray_r", vmin=0, vmax=16)
-        ax.set(title=title, xticks=[], yticks=[])
-    figure.savefig(args.out, dpi=110)
-    print(f"picture in {args.out}")
+# %%
+# Held-out digits come back from the latents without their details, and new ones are drawn from the
+# coarsest grid down.
 
-
-if __name__ == "__main__":
-    main()
+figure, axes = plt.subplots(1, 3, figsize=(14, 5.2), layout="constrained")
+rows = {
+    "held-out digits": test[:100],
+    "what the latents keep of them": deep.reconstruct(test[:100]),
+    "new digits": deep.sample(100, random_state=0),
+}
+for ax, (title, images) in zip(axes, rows.items(), strict=True):
+    grid = np.pad(images.reshape(10, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    ax.imshow(grid.transpose(0, 2, 1, 3).reshape(100, 100), cmap="gray_r", vmin=0, vmax=16)
+    ax.set(title=title, xticks=[], yticks=[])
+plt.show()
