@@ -1,8 +1,10 @@
-"""A fitted imputer goes into a file, and another process fills the same holes from it.
+"""
+Save a model, and use it elsewhere
+==================================
 
-The file is a container of safetensors: arrays, and JSON for all else. Reading it executes nothing.
-Prints what it weighs beside a pickle, how long saving and loading take, and what is said of a
-file that holds something else, or is damaged.
+How does a fitted model get to where it is needed? Into a file that holds data only: arrays, and
+JSON for all else. Whoever loads it runs no code of whoever wrote it, as a pickle would. Another
+process fills the same holes from the file, to the last bit.
 """
 
 import pickle
@@ -12,30 +14,56 @@ import tempfile
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from palmerpenguins import load_penguins
 
 import skvae
 from skvae.datasets import ampute
 
+# %%
+# A fitted imputer into a file
+# ----------------------------
 
-def fingerprint(frame: pd.DataFrame) -> str:
-    """Differs where any cell does."""
-    return f"{pd.util.hash_pandas_object(frame).sum():x}"
+folder = tempfile.TemporaryDirectory()
+frame = ampute(load_penguins(), rate=0.2, random_state=0)
+imputer = skvae.VAEImputer(max_iter=100, random_state=0).set_output(transform="pandas")
+filled = imputer.fit_transform(frame)
+path = Path(folder.name) / "imputer.skvae"
+start = time.perf_counter()
+imputer.save(path)
+seconds = {"save": time.perf_counter() - start}
+kilobytes = {"file": path.stat().st_size / 1000, "pickle": len(pickle.dumps(imputer)) / 1000}
+
+# %%
+# Another process fills the holes
+# -------------------------------
+# It has the file and the table with its holes, and nothing else.
+
+script = """
+import sys
+import pandas as pd
+import skvae
+
+model = skvae.load(sys.argv[1])
+model.transform(pd.read_pickle(sys.argv[2])).to_pickle(sys.argv[3])
+"""
+given, result = Path(folder.name) / "holes.pkl", Path(folder.name) / "filled.pkl"
+frame.to_pickle(given)
+subprocess.run([sys.executable, "-c", script, path, given, result], check=True)
+print("the same fillings:", pd.read_pickle(result).equals(filled))
+
+start = time.perf_counter()
+skvae.VAEImputer.load(path)
+seconds["load"] = time.perf_counter() - start
+
+# %%
+# Files that are something else, or damaged
+# -----------------------------------------
+# Each gives one error, which says what is wrong.
 
 
-def holed_penguins() -> pd.DataFrame:
-    return ampute(load_penguins(), rate=0.2, random_state=0)
-
-
-def in_another_process(path: str) -> None:
-    start = time.perf_counter()
-    imputer = skvae.VAEImputer.load(path)
-    print(f"another process loads it in {1000 * (time.perf_counter() - start):.0f} ms,", end=" ")
-    print(f"and fills the table to {fingerprint(imputer.transform(holed_penguins()))}", flush=True)
-
-
-def message(path: Path, estimator: type) -> str:
+def said_of(path: Path, estimator: type) -> str:
     """What is said of a file that cannot be loaded."""
     try:
         estimator.load(path)
@@ -44,25 +72,19 @@ def message(path: Path, estimator: type) -> str:
     return "nothing"
 
 
-def main() -> None:
-    imputer = skvae.VAEImputer(max_iter=100, random_state=0).set_output(transform="pandas")
-    print(f"one process fills a table to {fingerprint(imputer.fit_transform(holed_penguins()))},")
+content = bytearray(path.read_bytes())
+print("as another estimator:", said_of(path, skvae.VAETransformer))
+content[len(content) // 2] ^= 1
+path.write_bytes(content)
+print("with one bit changed:", said_of(path, skvae.VAEImputer))
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "imputer.skvae"
-        start = time.perf_counter()
-        imputer.save(path)
-        spent = 1000 * (time.perf_counter() - start)
-        content = path.read_bytes()
-        print(f"and saves the imputer in {spent:.0f} ms: {len(content) / 1000:.0f} kB,", end=" ")
-        print(f"a pickle has {len(pickle.dumps(imputer)) / 1000:.0f} kB", flush=True)
-        subprocess.run([sys.executable, __file__, str(path)], check=True)
+# %%
+# What it costs: about the room of a pickle, and a fraction of a second.
 
-        print("\nas another estimator:", message(path, skvae.VAETransformer))
-        middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-        print("with one bit changed:", message(path, skvae.VAEImputer))
-
-
-if __name__ == "__main__":
-    in_another_process(sys.argv[1]) if len(sys.argv) > 1 else main()
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained")
+left.barh(list(kilobytes), list(kilobytes.values()), color="tab:blue")
+left.set_xlabel("size in kB")
+right.barh(list(seconds), [1000 * value for value in seconds.values()], color="tab:orange")
+right.set_xlabel("time in ms")
+plt.show()
+folder.cleanup()
