@@ -152,9 +152,9 @@ def fit_and_fill(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     imputer = VAEImputer(random_state=args.seed)
     if args.only:
         imputer.set_params(subsample=args.only)
-    before, start = peak_mib(), time.perf_counter()
+    before, start, cpu_start = peak_mib(), time.perf_counter(), time.process_time()
     imputer.fit(folder)
-    fitted, fit_peak = time.perf_counter(), peak_mib()
+    fitted, cpu_fitted, fit_peak = time.perf_counter(), time.process_time(), peak_mib()
     judged = [folder / f"part-{block:05d}.parquet" for block in range(JUDGED_BLOCKS)]
     filled = folder.parent / f"filled-{args.only}.parquet"
     if args.only:  # the rows judged alone
@@ -162,14 +162,16 @@ def fit_and_fill(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         map_chunks(imputer.transform, source, out=filled)
     else:
         map_chunks(imputer.transform, folder, out=filled)
-    end = time.perf_counter()
+    end, cpu_end = time.perf_counter(), time.process_time()
     record = {
         "rows": args.rows,
         "subsample": imputer.subsample,
         "seed": args.seed,
         "threads": args.threads,
         "fit_seconds": round(fitted - start),
+        "fit_cpu_seconds": round(cpu_fitted - cpu_start),
         "fill_seconds": None if args.only else round(end - fitted),
+        "fill_cpu_seconds": None if args.only else round(cpu_end - cpu_fitted),
         "start_mib": before,
         "fit_mib": fit_peak,
         "peak_mib": peak_mib(),
@@ -224,50 +226,57 @@ def linear(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return out
 
 
+KINDS = ("amounts", "measures", "whole", "levels", "flags")
+COSTS = {
+    "fit s": "fit_seconds",
+    "cpu s": "fit_cpu_seconds",
+    "fill s": "fill_seconds",
+    "cpu s ": "fill_cpu_seconds",
+    "MiB": "start_mib",
+    "fit MiB": "fit_mib",
+    "peak MiB": "peak_mib",
+    "steps": "n_iter",
+}
+
+
+def line(name: str, record: dict[str, Any]) -> str:
+    """One method's costs and errors."""
+    cost = [record.get(key) for key in COSTS.values()]
+    cells = "".join(f"{'' if cell is None else cell:>9}" for cell in cost)
+    return f"{name:>14}{cells}" + "".join(f"{record[kind]:9.4f}" for kind in KINDS)
+
+
+def run(size: int, args: argparse.Namespace) -> dict[str, Any]:
+    """A fit in a process of its own."""
+    environment = dict(os.environ)
+    for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
+        environment[f"{name}_NUM_THREADS"] = str(args.threads)
+    command = [sys.executable, __file__, "--data", str(args.data), "--only", str(size)]
+    for name in ("rows", "rate", "threads", "seed"):
+        command += [f"--{name}", str(getattr(args, name))]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     args = parse()
     if args.only is not None:
         print(json.dumps(fit_and_fill(args.data / "table", args)))
         return
-    environment = dict(os.environ)
-    for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
-        environment[f"{name}_NUM_THREADS"] = str(args.threads)
     sizes = [int(size) for size in args.subsample.split(",")] if args.subsample else [0]
     with tempfile.TemporaryDirectory() as scratch:
         args.data = args.data or Path(scratch)
         write_table(args.data / "table", args)
-        kinds = ("amounts", "measures", "whole", "levels", "flags")
-        columns = ("fit s", "fill s", "start MiB", "fit MiB", "peak MiB", "steps")
         print(f"{args.rows} rows, {args.rate:.0%} holes, {args.threads} threads")
-        print(f"{'method':>20}" + "".join(f"{name:>10}" for name in (*columns, *kinds)))
+        print(f"{'method':>14}" + "".join(f"{name:>9}" for name in (*COSTS, *KINDS)))
         for size in sizes:
-            command = [sys.executable, __file__, "--data", str(args.data), "--only", str(size)]
-            for name in ("rows", "rate", "threads", "seed"):
-                command += [f"--{name}", str(getattr(args, name))]
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-            record = json.loads(done.stdout.splitlines()[-1])
-            cells = [
-                record[name]
-                for name in (
-                    "fit_seconds",
-                    "fill_seconds",
-                    "start_mib",
-                    "fit_mib",
-                    "peak_mib",
-                    "n_iter",
-                )
-            ]
-            print(
-                f"{'skvae ' + str(record['subsample']):>20}"
-                + "".join(f"{'' if cell is None else cell:>10}" for cell in cells)
-                + "".join(f"{record[kind]:10.4f}" for kind in kinds),
-                flush=True,
-            )
+            record = run(size, args)
+            print(line(f"skvae {record['subsample']}", record), flush=True)
             if args.out:
                 with args.out.open("a") as file:
                     file.write(json.dumps(record) + "\n")
         for name, found in others(args).items():
-            print(f"{name:>20}" + " " * 60 + "".join(f"{found[kind]:10.4f}" for kind in kinds))
+            print(line(name, found))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,9 @@ class SemiSupervisedVAEClassifier(
     tol : float, default=1e-3
         What counts as progress, in nats per row.
     subsample : int or None, default=200_000
-        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+        Rows, drawn at random, that a longer table is learnt from, with those that show levels, ends
+        and holes which the sample lacks; None takes all of them. Where few rows have labels these
+        come first, up to half of the sample.
     device : str, default="cpu"
         Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
         "auto", the fastest of them that this machine has.
@@ -108,7 +110,8 @@ class SemiSupervisedVAEClassifier(
     classes_ : ndarray of shape (n_classes,)
         Without -1.
     transduction_ : ndarray of shape (n_samples,)
-        Labels of the training rows: as given, else inferred. Rows of weight 0 are left out.
+        Labels of the training rows: as given, else inferred. Rows of weight 0 are left out, and
+        those of a long table that are not in the sample.
     label_prior_ : ndarray of shape (n_classes,)
     n_components_ : int
     component_scores_ : dict

@@ -101,7 +101,8 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
     tol : float, default=1e-4
         What counts as progress, in nats per entry.
     subsample : int or None, default=200_000
-        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+        Rows, drawn at random, that a longer table is learnt from, with those that show levels, ends
+        and holes which the sample lacks; None takes all of them.
     device : str, default="cpu"
         Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
         "auto", the fastest of them that this machine has.

@@ -95,7 +95,8 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
     tol : float, default=1e-3
         What counts as progress, in nats per row.
     subsample : int or None, default=200_000
-        Rows, drawn at random, that a longer table is learnt from; None takes all of them.
+        Rows, drawn at random, that a longer table is learnt from, with those that show levels, ends
+        and holes which the sample lacks; None takes all of them.
     device : str, default="cpu"
         Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
         "auto", the fastest of them that this machine has.

@@ -7,13 +7,18 @@ maximisation needs no encoder and no gradient. Everything nonlinear starts from 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from skvae.distributions.natural import LOG_TWO_PI, NaturalGaussian, gaussian_experts
+
+# Rows whose posteriors are held at once.
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,12 +164,12 @@ def fit_linear_vae(
         model = replace(model, noise_variance=model.noise_variance.mean().expand(x.shape[1]))
     previous = -math.inf
     for n_iter in range(max_iter):
-        posterior = model.posterior(x, observed)
-        likelihood = float((weight * _log_prob(model, x, observed, posterior)).mean())
+        moments = _moments(model, x, observed, weight)
+        likelihood = float(moments.likelihood) / len(x)
         if likelihood - previous < tol:
             break
         previous = likelihood
-        model = _maximise(x, observed, weight, posterior, isotropic, ridge, noise_floor)
+        model = _maximise(moments, len(x), isotropic, ridge, noise_floor)
         noise = model.noise_variance if known is None else known
         model = replace(model, noise_variance=noise, n_iter=n_iter + 1)
     return model
@@ -184,43 +189,80 @@ def _spectral_start(x: Tensor, observed: Tensor, k: int, noise_floor: float) -> 
     return LinearVAE(vectors * (0.7 * values).sqrt(), mean, noise)
 
 
-def _maximise(
-    x: Tensor,
-    observed: Tensor,
-    weight: Tensor,
-    posterior: NaturalGaussian,
-    isotropic: bool,
-    ridge: float,
-    noise_floor: float,
-) -> LinearVAE:
-    """The M step: one regression of each column on (z, 1) over the rows that have it."""
-    n, d = x.shape
-    k = posterior.shift.shape[-1]
-    # Moments of (z, 1) under each row's posterior.
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Weighted sums over rows that the M step asks for; (z, 1) under each row's posterior.
+
+    Attributes
+    ----------
+    likelihood : Tensor of shape ()
+    cross : Tensor of shape (d, k + 1)
+        Of columns with (z, 1).
+    gram : Tensor of shape (d, k + 1, k + 1)
+        Of (z, 1) with itself, over the rows that have the column.
+    aggregated : Tensor of shape (k, k)
+        Of z with itself, over all rows.
+    square, count : Tensor of shape (d,)
+        Of squared columns and of ones.
+    """
+
+    likelihood: Tensor
+    cross: Tensor
+    gram: Tensor
+    aggregated: Tensor
+    square: Tensor
+    count: Tensor
+
+    def __add__(self, other: _Moments) -> _Moments:
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return _Moments(*(one + two for one, two in pairs))
+
+
+def _moments(model: LinearVAE, x: Tensor, observed: Tensor, weight: Tensor) -> _Moments:
+    """Of all rows, some at a time: every row has a (k, k) matrix, and memory is slow."""
+    parts = (
+        _moments_of(model, *part)
+        for part in zip(*(t.split(ROWS_AT_ONCE) for t in (x, observed, weight)), strict=True)
+    )
+    return reduce(operator.add, parts)
+
+
+def _moments_of(model: LinearVAE, x: Tensor, observed: Tensor, weight: Tensor) -> _Moments:
+    posterior = model.posterior(x, observed)
+    likelihood = (weight * _log_prob(model, x, observed, posterior)).sum()
+    d, k = x.shape[1], posterior.shift.shape[-1]
     first = torch.cat([posterior.mean, torch.ones_like(x[:, :1])], dim=1)
     mask = observed.to(x.dtype) * weight.unsqueeze(-1)
-    cross = (x * mask).mT @ first
     if posterior.precision.shape[0] == 1 and bool(observed.all()):
         # Complete rows share their covariance, and all columns regress on the same moments.
         total = first.mT @ (first * weight.unsqueeze(-1))
         total[:k, :k] += posterior.covariance[0] * weight.sum()
         gram = total.expand(d, k + 1, k + 1)
-        aggregated = total[:k, :k] / n
+        aggregated = total[:k, :k]
     else:
         second = first.unsqueeze(-1) * first.unsqueeze(-2)
         second[:, :k, :k] += posterior.covariance
         gram = (mask.mT @ second.flatten(1)).unflatten(1, (k + 1, k + 1))
-        aggregated = (second[:, :k, :k] * weight[:, None, None]).mean(0)
-    penalty = torch.full((k + 1,), ridge * n, dtype=x.dtype, device=x.device)
+        aggregated = (second[:, :k, :k] * weight[:, None, None]).sum(0)
+    cross, square = (x * mask).mT @ first, (x.square() * mask).sum(0)
+    return _Moments(likelihood, cross, gram, aggregated, square, mask.sum(0))
+
+
+def _maximise(
+    moments: _Moments, n: int, isotropic: bool, ridge: float, noise_floor: float
+) -> LinearVAE:
+    """The M step: one regression of each column on (z, 1) over the rows that have it."""
+    cross, gram, k = moments.cross, moments.gram, len(moments.aggregated)
+    penalty = torch.full((k + 1,), ridge * n, dtype=cross.dtype, device=cross.device)
     penalty[k] = 1e-8
     solution = torch.linalg.solve(gram + torch.diag(penalty), cross)
-    residual = (x.square() * mask).sum(0) - 2 * (solution * cross).sum(1)
+    residual = moments.square - 2 * (solution * cross).sum(1)
     residual = residual + torch.einsum("di,dij,dj->d", solution, gram, solution)
-    count = mask.sum(0)
+    count = moments.count
     if isotropic:
-        residual, count = residual.sum().expand(d), count.sum().expand(d)
+        residual, count = residual.sum().expand(len(count)), count.sum().expand(len(count))
     noise = (residual / count.clamp(min=1e-12)).clamp(min=noise_floor)
-    loadings = solution[:, :k] @ torch.linalg.cholesky(aggregated)
+    loadings = solution[:, :k] @ torch.linalg.cholesky(moments.aggregated / n)
     return LinearVAE(loadings, solution[:, k], noise)
 
 
