@@ -19,6 +19,8 @@ from skvae.estimators._callbacks import (
     with_callbacks,
 )
 from skvae.estimators._progress import ProgressLine, ReportLines
+from skvae.inference.devices import find_device
+from skvae.inference.session import torch_defaults
 from skvae.training.run import Run, Watcher, under
 
 
@@ -29,7 +31,8 @@ def watched(fit: Callable[..., Any]) -> Callable[..., Any]:
     def managed(estimator: Any, X: Any, y: Any = None, **options: Any) -> Any:
         callbacks = CallbackWatcher(estimator, X, y, options)
         run = Run((callbacks, *_printed(estimator)))
-        with under(run), _interruptible(run):
+        device = find_device(estimator.device)
+        with torch_defaults(device=device), under(run), _interruptible(run):
             callbacks.begin_fit()
             fit(estimator, X, y, **options)
         _conclude(run)

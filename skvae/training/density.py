@@ -155,7 +155,10 @@ class DensityFitter:
         heard = not self._finds_sources or settings.encoder is not None
         context = Context(width, effect is not None, loadings, n_decoded, heard)
         # Users' modules are theirs: what is trained is a copy.
-        encoder, decoder = copy.deepcopy(settings.encoder), copy.deepcopy(settings.decoder)
+        encoder, decoder = (
+            None if body is None else copy.deepcopy(body).to(data.features.device)
+            for body in (settings.encoder, settings.decoder)
+        )
         parts = (self.likelihoods, self._inputs(rows), settings.hidden_layer_sizes)
         if settings.layers:
             return HierarchicalVAE(

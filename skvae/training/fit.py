@@ -353,7 +353,7 @@ class EnsembleFitter:
         predictions = torch.cat([of_owner(s.statistics(table), stat_columns) for s in sources])
         truth = self.truth[rows]
         held_out = fold >= 0
-        weights = torch.from_numpy(
+        weights = torch.as_tensor(
             stack_weights(
                 predictions.double().numpy(),
                 truth.double().numpy(),

@@ -10,10 +10,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from skvae.inference.devices import active_device
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
 from skvae.training.objectives import Objective
 from skvae.training.run import current_run
+
+# Devices on which torch updates all parameters in one go, from its oldest supported version on.
+FUSED = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def one_cycle(
 
     Groups of parameters may have a peak of their own, their "lr".
     """
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
+    fused = active_device().type in FUSED or None
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=fused)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         [group["lr"] for group in optimizer.param_groups],
