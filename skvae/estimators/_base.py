@@ -220,7 +220,8 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
         return None
 
     def _seed(self) -> int:
-        return int(check_random_state(self._random_source).randint(2**31 - 1))
+        seed = int(check_random_state(self._random_source).randint(2**31 - 1))
+        return current_run().team.agree(seed)
 
     @property
     def _random_source(self) -> Any:
