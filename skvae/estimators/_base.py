@@ -30,11 +30,9 @@ from skvae.distributions import (
 )
 from skvae.estimators._callbacks import CallbackSupportMixin
 from skvae.estimators._fingerprint import fingerprint
-from skvae.estimators._moving import moved
 from skvae.estimators._prediction import Hidden, TablePredictor, scaled_table
 from skvae.estimators._saving import SavedEstimator
 from skvae.inference.calibration import ErrorCalibration
-from skvae.inference.devices import CPU, device_if_here
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
 from skvae.tabular.scaling import TableScaler
@@ -91,32 +89,6 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-    # Devices --------------------------------------------------------------------------------
-
-    @property
-    def _device(self) -> torch.device:
-        """Where the fitted model is."""
-        holder = getattr(self, "_latent", None) or getattr(self, "_predictor", None)
-        return CPU if holder is None else holder.device
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if self._device == CPU:
-            return state
-        # Machines without the device shall read it, those that have it put it back.
-        return moved(self, {**state, "_was_on": str(self._device)}, CPU)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        device = device_if_here(state.pop("_was_on", "cpu"))
-        super().__setstate__(state)
-        if device != CPU:
-            self.__dict__ = moved(self, self.__dict__, device)
-
-    def __copy__(self) -> Any:
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        return twin
 
     # From tables to numbers -----------------------------------------------------------------
 

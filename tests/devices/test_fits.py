@@ -22,10 +22,10 @@ from skvae import (
     VAETransformer,
 )
 from skvae.datasets import ampute
-from skvae.estimators._moving import moved
 from skvae.inference import devices
 from skvae.inference.devices import CPU
 from skvae.inspection import amortization_gap, bound_curve, latent_report, linear_report
+from skvae.persistence.devices import on
 from skvae.training.checkpoint import Checkpoint
 
 SOME = np.arange(0, 150, 5)
@@ -240,7 +240,7 @@ def test_moving_shares_what_is_shared_and_copies_no_arrays(pretence, pretended):
     state = {"one": [weight, array], "two": {"again": weight}}
     state["self"] = state
     with pretence():
-        there = moved(object(), state, pretended)
+        there = on(object(), state, pretended)
         assert there["one"][0] is there["two"]["again"]
         assert there["one"][0].device == pretended
         assert isinstance(there["one"][0], torch.nn.Parameter)
