@@ -10,8 +10,10 @@ from skvae.estimators import (
     pool,
 )
 from skvae.persistence import load
+from skvae.training.engine import FabricEngine
 
 __all__ = [
+    "FabricEngine",
     "MultimodalVAE",
     "SemiSupervisedVAEClassifier",
     "VAEImputer",

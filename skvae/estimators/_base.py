@@ -192,7 +192,8 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
         return None
 
     def _seed(self) -> int:
-        return int(check_random_state(self._random_source).randint(2**31 - 1))
+        seed = int(check_random_state(self._random_source).randint(2**31 - 1))
+        return current_run().team.agree(seed)
 
     @property
     def _random_source(self) -> Any:
@@ -211,15 +212,15 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
         tensors = Tensors(
             features=table.features,
             targets=table.targets,
-            regression_targets=torch.from_numpy(scaler.regression_targets(values, observed)),
+            regression_targets=torch.as_tensor(scaler.regression_targets(values, observed)),
             observed=table.observed,
-            weight=torch.from_numpy(weight / weight.mean()).float(),
+            weight=torch.as_tensor(weight / weight.mean()).float(),
             feature_columns=table.feature_columns,
             likelihoods=density,
             regression_likelihoods=regression,
             specs=scaler.specs,
-            slope=torch.from_numpy(slope).float(),
-            intercept=torch.from_numpy(intercept).float(),
+            slope=torch.as_tensor(slope).float(),
+            intercept=torch.as_tensor(intercept).float(),
         )
         return tensors, scaler
 

@@ -13,7 +13,7 @@ from skvae.estimators._latent import ENCODED_AT_ONCE, LatentModel, Rows
 from skvae.inference import Table, noise_block
 from skvae.inference.readout import BlockReadout
 from skvae.inference.scored import ScoredRows
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.models.clusters import ClusteredBlocks
 from skvae.models.fusion import FusedPosterior, views
 from skvae.models.multimodal import BlockVAE
@@ -40,7 +40,7 @@ class BlockLatentModel(LatentModel):
     clusters: ClusteredBlocks
     readout: BlockReadout | None
 
-    @torch_defaults()
+    @where_it_is
     def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         """As of `LatentModel.log_prob`; exact where the model is linear and Gaussian."""
         if not self.model.exact or method != "importance":
@@ -53,20 +53,20 @@ class BlockLatentModel(LatentModel):
         scores = torch.cat(parts).numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)
 
-    @torch_defaults()
+    @where_it_is
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
         parts = [self.posterior(part).moments(None) for part in self._parts(rows)]
         means, deviations = (torch.cat(each, dim=1)[0] for each in zip(*parts, strict=True))
         return means.double().numpy(), deviations.double().numpy()
 
-    @torch_defaults()
+    @where_it_is
     def means(self, rows: Rows) -> np.ndarray:
         """Posterior means alone, for which no covariance of clusters is needed."""
         parts = [self.posterior(part).centre for part in self._parts(rows)]
         return torch.cat(parts, dim=1)[0].double().numpy()
 
-    @torch_defaults()
+    @where_it_is
     def expect(self, rows: Rows, asked: np.ndarray) -> np.ndarray:
         """Expected numbers and most probable codes of all columns, shape (n, p).
 
@@ -75,7 +75,7 @@ class BlockLatentModel(LatentModel):
         expected = self._expect(rows)
         return self._raw(expected + self._moved(expected, rows, asked))
 
-    @torch_defaults()
+    @where_it_is
     def draw(self, rows: Rows, asked: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
         """Draws of whole rows from ``q(z | x_o) p(x | z)``, shape (n_draws, n, p).
 
@@ -114,7 +114,7 @@ class BlockLatentModel(LatentModel):
         table = self.table(rows)
         answers = expected[:, table.feature_columns]
         mended = self.readout.mend(
-            answers, table.features, table.masks[1][0], torch.from_numpy(asked)
+            answers, table.features, table.masks[1][0], torch.as_tensor(asked)
         )
         # Only columns that are one feature, their own number, are read out.
         return moved.index_copy_(1, table.feature_columns, mended - answers)

@@ -13,7 +13,7 @@ from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._representation import ColumnVectors, LatentVectors
 from skvae.inference import Table, noise_block
 from skvae.inference.scored import ScoredRows, Share
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.models.chained import AuxiliaryModel, StackedModel
 from skvae.models.joint import JointModel
 from skvae.models.semi_supervised import ClassConditionalVAE, gaussian_log_prob
@@ -47,13 +47,18 @@ class ClassDensity:
     prior: np.ndarray
 
     @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.latent.device
+
+    @property
     def on_latents(self) -> bool:
         """Whether the model is one of M1's latents: M1+M2."""
         return isinstance(self.representation, LatentVectors)
 
     # Latents --------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def latents(self, rows: Rows, probabilities: np.ndarray) -> np.ndarray:
         """``E[z | x_o]`` over classes, shape (n, k)."""
         parts = [np.zeros((0, self.model.vae.n_components))]
@@ -74,7 +79,7 @@ class ClassDensity:
 
     # Densities ------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def log_prob(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``log p(x_o)`` in the units of the columns, float64 of shape (n,)."""
         each = self._through_latents if self.on_latents else self._of_columns
@@ -124,7 +129,7 @@ class ClassDensity:
 
     def _over_classes(self, log_weights: Tensor) -> np.ndarray:
         """From (n, n_classes, n_samples) to (n,)."""
-        log_prior = torch.from_numpy(np.log(self.prior))
+        log_prior = torch.as_tensor(np.log(self.prior))
         joint = log_weights.double().logsumexp(2) - math.log(log_weights.shape[2]) + log_prior
         return joint.logsumexp(1).numpy()
 
@@ -143,12 +148,12 @@ class ClassDensity:
         flat = ((z[0] - mean.float()) / scale.float()).flatten(0, 1)
         seen = torch.ones(len(flat), 2 * flat.shape[1], dtype=torch.bool)
         each = self._by_class(flat, flat, seen, upper, flat, None)
-        density = torch.from_numpy(self._over_classes(each)).view(len(rows.values), -1)
+        density = torch.as_tensor(self._over_classes(each)).view(len(rows.values), -1)
         density = density - scale.log().sum()
         weights = log_p[0].double() + density - log_q[0].double()
         return (weights.logsumexp(1) - math.log(n_samples)).numpy()
 
-    @torch_defaults()
+    @where_it_is
     def scored(self, rows: Rows) -> ScoredRows:
         """Rows beside the models of all classes, for those who look into them."""
         alone = self.latent.scored(rows)
@@ -173,10 +178,10 @@ class ClassDensity:
 
     # Rows -----------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def sample(self, codes: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """One row of every class in `codes` (n,), as the codec encodes rows (n, p)."""
-        label = torch.eye(len(self.prior))[torch.from_numpy(codes)]
+        label = torch.eye(len(self.prior))[torch.as_tensor(codes)]
         z, context = self.model.sample_latents(label, generator)
         if not isinstance(self.representation, LatentVectors):
             own = LatentModel(self.model.vae, self.latent.scaler, self.latent.seed)
@@ -192,14 +197,14 @@ class ClassDensity:
         """Scale and mean of M1's own latents, float64."""
         own = slice(representation.n_own)
         scale, mean = representation.scale[own], representation.mean[own]
-        return torch.from_numpy(scale), torch.from_numpy(mean)
+        return torch.as_tensor(scale), torch.as_tensor(mean)
 
     # What the auxiliary latent is drawn from ------------------------------------------------
 
     def _vectors(self, rows: Rows) -> Tensor:
         if self.model.auxiliary is None:
             return torch.zeros(len(rows.values), 0)
-        return torch.from_numpy(self.representation.versions(rows).mean(axis=0))
+        return torch.as_tensor(self.representation.versions(rows).mean(axis=0))
 
     def _auxiliary(self, vectors: Tensor, n_draws: int) -> list[tuple[Tensor, Tensor]] | None:
         """Draws of ``a`` (n, n_auxiliary) with their log-densities (n,), noise shared by rows."""
@@ -233,6 +238,11 @@ class RowDensity:
     mean: np.ndarray
     std: np.ndarray
 
+    @property
+    def device(self) -> torch.device:
+        """Where M1 is."""
+        return self.latent.device
+
     def log_prob(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``log p(x_o)`` in the units of the columns, float64 of shape (n,)."""
         return self.latent.log_prob(rows, "importance", n_samples)
@@ -241,11 +251,11 @@ class RowDensity:
         """Rows beside M1, for those who look into it."""
         return self.latent.scored(rows)
 
-    @torch_defaults()
+    @where_it_is
     def sample(self, codes: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """Rows around training rows of every class in `codes` (n,), encoded (n, p)."""
-        share = torch.from_numpy(self.shares[:, codes].T)
+        share = torch.as_tensor(self.shares[:, codes].T)
         chosen = torch.multinomial(share, 1, generator=generator).squeeze(1).numpy()
-        mean, std = torch.from_numpy(self.mean[chosen]), torch.from_numpy(self.std[chosen])
+        mean, std = torch.as_tensor(self.mean[chosen]), torch.as_tensor(self.std[chosen])
         z = mean + std * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         return self.latent.sample(z.float(), generator)

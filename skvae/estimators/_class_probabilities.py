@@ -22,7 +22,7 @@ from skvae.inference.label_stack import (
     temperature,
 )
 from skvae.inference.propagation import NeighbourGraph
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.models.semi_supervised import ClassConditionalVAE, LabelNetworks
 
 # How far predictions are averaged over neighbours; held-out labels choose.
@@ -61,6 +61,11 @@ class Sources:
     students: LabelNetworks | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Where the sources are."""
+        return self.coefficients.device
+
+    @property
     def n_folds(self) -> int:
         """Number of folds of the labels."""
         return len(self.coefficients) - 1
@@ -70,12 +75,12 @@ class Sources:
         """Number of sources: one, and one more for networks and students each."""
         return 1 + (self.networks is not None) + (self.students is not None)
 
-    @torch_defaults()
+    @where_it_is
     def by_fold(self, versions: np.ndarray) -> np.ndarray:
         """Probabilities without each fold's labels, shape (n_folds, n_sources, n, n_classes)."""
         return self._means(versions, slice(0, self.n_folds), whole=False)
 
-    @torch_defaults()
+    @where_it_is
     def whole(self, versions: np.ndarray) -> np.ndarray:
         """Probabilities with all labels, shape (n_sources, n, n_classes)."""
         return self._means(versions, slice(self.n_folds, None), whole=True)[0]
@@ -84,7 +89,7 @@ class Sources:
         """Means over versions of rows, (n_fits, n_sources, n, n_classes)."""
         parts = []
         for start in range(0, max(versions.shape[1], 1), ROWS_AT_ONCE):
-            part = torch.from_numpy(versions[:, start : start + ROWS_AT_ONCE])
+            part = torch.as_tensor(versions[:, start : start + ROWS_AT_ONCE])
             parts.append(
                 torch.stack([self._of(rows, fits, whole) for rows in part]).mean(0).double()
             )
@@ -164,6 +169,12 @@ class ClassProbabilities:
     references: np.ndarray
     odds: np.ndarray | float = 1.0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the sources are."""
+        return self.sources.device
+
+    @where_it_is
     def without_odds(self, versions: np.ndarray) -> np.ndarray:
         """Under the class frequencies of the labels, (n_versions, n, width) to (n, n_classes)."""
         alone = self.sources.whole(versions)
@@ -196,7 +207,7 @@ class ClassProbabilities:
 def place(representation: ColumnVectors | LatentVectors, versions: np.ndarray) -> Tensor:
     """Where rows (n_versions, n, width) are among their neighbours, shape (n, width)."""
     points = representation.place(versions.mean(axis=0))
-    return torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
+    return torch.as_tensor(np.ascontiguousarray(points, dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -234,9 +234,9 @@ class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
     ) -> tuple[Tensors, RowSource]:
         """What the class-conditional model is a model of: the table, or M1's latents."""
         if not isinstance(representation, LatentVectors):
-            return data, TableRows(data, torch.from_numpy(train.versions))
+            return data, TableRows(data, torch.as_tensor(train.versions))
         moments = representation.moments(train.rows)
-        mean, std = (torch.from_numpy(part).float() for part in moments)
+        mean, std = (torch.as_tensor(part).float() for part in moments)
         own = representation.n_own
         return latent_tensors(mean[:, :own], data.weight), LatentRows(mean, std, own)
 
@@ -250,7 +250,7 @@ class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
         """The class-conditional model before training: linear in what the teacher believes."""
         generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
         n_classes, k = len(self.classes_), self.n_components_
-        context = torch.from_numpy(teacher).float()
+        context = torch.as_tensor(teacher).float()
         auxiliary = None
         if self.model in ("m1", "m1+m2"):
             k = max(1, min(MOST_UPPER_COMPONENTS, k - 1))
@@ -287,12 +287,12 @@ class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
             0 if model.auxiliary is None else model.auxiliary.n_auxiliary,
         )
         labels = Labels(
-            torch.from_numpy(train.codes),
-            torch.from_numpy(train.fold),
-            torch.from_numpy(train.weight).float(),
-            torch.from_numpy(self.label_prior_).float(),
-            torch.from_numpy(train.assumed).float(),
-            torch.from_numpy(teacher).float(),
+            torch.as_tensor(train.codes),
+            torch.as_tensor(train.fold),
+            torch.as_tensor(train.weight).float(),
+            torch.as_tensor(self.label_prior_).float(),
+            torch.as_tensor(train.assumed).float(),
+            torch.as_tensor(teacher).float(),
         )
         history = SemiSupervisedTrainer(
             model if self.model != "m1" else None,

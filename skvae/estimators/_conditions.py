@@ -100,7 +100,7 @@ class Conditions:
         """Standardised numbers of conditions (n, n_conditions), shape (n, n_context)."""
         everywhere = np.ones(given.shape, dtype=bool)
         self.scaler.targets(given, everywhere)  # refuses what single precision cannot hold
-        return torch.from_numpy(self.scaler.features(given, everywhere))
+        return torch.as_tensor(self.scaler.features(given, everywhere))
 
     def join(self, values: np.ndarray, given: np.ndarray) -> np.ndarray:
         """Modelled and given columns in the codec's order, shape (n, n_modelled)."""

@@ -14,7 +14,7 @@ from skvae.inference import Table, noise_block
 from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.exemplars import Exemplars, expected_features
 from skvae.inference.refit import PosteriorRefit, RefitSettings, log_weights
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.inference.tails import MarginalTails, ScoreTail
 
 SCORES = (
@@ -115,18 +115,23 @@ class Detection:
         self.scores = {name: ScoreTail.fit(score, weight) for name, score in each.items()}
 
     @property
+    def device(self) -> torch.device:
+        """Where the VAE is."""
+        return self.latent.device
+
+    @property
     def rare(self) -> float:
         """Surprise of a value that no training row has."""
         return self.tails.rare
 
-    @torch_defaults()
+    @where_it_is
     def _learn_exemplars(self, support: Rows) -> None:
         parts = [self._places(part) for part in self.latent.parts(support, ROWS_AT_ONCE)]
         completed, rebuilt = zip(*parts, strict=True)
         self.completed = Exemplars.of(torch.cat(completed), N_NEIGHBOURS)
         self.rebuilt = Exemplars.of(torch.cat(rebuilt), N_NEIGHBOURS)
 
-    @torch_defaults()
+    @where_it_is
     def _local_exemplars(self, rows: Rows) -> Exemplars:
         some = self.latent.parts(rows.take(slice(MANY_EXEMPLARS)), ROWS_AT_ONCE)
         parts = [self._places(part)[0] for part in some]
@@ -189,7 +194,7 @@ class Detection:
         """What absent entries would add, less their share of what a whole row costs."""
         return np.where(rows.observed, 0.0, self.absent - cost / len(self.absent)).sum(axis=1)
 
-    @torch_defaults()
+    @where_it_is
     def _likelihoods(self, rows: Rows, n_samples: int) -> _Likelihoods:
         """Log-density by importance sampling, the bound, and expected log-densities by column.
 
@@ -203,7 +208,7 @@ class Detection:
         ]
         return _Likelihoods(*(torch.cat(p).double().numpy() for p in zip(*parts, strict=True)))
 
-    @torch_defaults()
+    @where_it_is
     def _distances(self, rows: Rows) -> dict[str, np.ndarray]:
         """To the nearest training rows: of completed rows, and of what rows are rebuilt as."""
         parts = []
@@ -220,7 +225,7 @@ class Detection:
         each = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         return dict(zip(DISTANCES, each, strict=True))
 
-    @torch_defaults()
+    @where_it_is
     def _regret(self, rows: Rows) -> np.ndarray:
         """What the bound gains when every row gets a posterior of its own (Xiao et al. 2020)."""
         model, seed = self.latent.model, self.latent.seed

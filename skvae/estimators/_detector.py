@@ -71,7 +71,7 @@ class FittedDetector(DensityEstimator):
         settings = self._density_settings(
             hidden, steps, component_rows=COMPONENT_ROWS, inference=self.inference
         )
-        fitter = DensityFitter(tensors.take(torch.from_numpy(support)), settings, seed)
+        fitter = DensityFitter(tensors.take(torch.as_tensor(support)), settings, seed)
         model, report = fitter.fit()
         self._latent = LatentModel(model, scaler, seed, proposal=fitter.propose(model))
         self._detection = Detection(

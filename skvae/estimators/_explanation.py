@@ -11,14 +11,14 @@ import pandas as pd
 from skvae.estimators._latent import LatentModel, Rows
 from skvae.estimators._prediction import within_domain
 from skvae.inference.leave_one_out import LeaveOneOut, leave_one_out
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.tabular import TableCodec
 from skvae.tabular.table import as_table
 
 COLUMNS = ("value", "expected", "std", "surprise", "contribution")
 
 
-@torch_defaults()
+@where_it_is
 def entries_given_rest(latent: LatentModel, rows: Rows, n_samples: int) -> LeaveOneOut:
     """`leave_one_out` with the noise that all rows of a model share."""
     noise, draws = latent.shared_samples(n_samples)
@@ -52,10 +52,11 @@ def explanation_table(
     """
     scaler = latent.scaler
     unit = np.exp(-scaler.log_jacobian)
-    point = within_domain(scaler, scaler.from_targets(entries.point.numpy()))
-    std = entries.std.numpy() * unit
-    surprise = entries.surprise.numpy() - np.where(scaler.numeric, scaler.log_jacobian, 0.0)
-    excess = entries.surprise.numpy() - typical
+    surprise = entries.surprise.cpu().numpy()
+    point = within_domain(scaler, scaler.from_targets(entries.point.cpu().numpy()))
+    std = entries.std.cpu().numpy() * unit
+    excess = surprise - typical
+    surprise = surprise - np.where(scaler.numeric, scaler.log_jacobian, 0.0)
     place = {int(j): k for k, j in enumerate(codec.modelled)}
     blocks = []
     for j, column in enumerate(codec.columns):

@@ -16,7 +16,7 @@ from skvae.inference.ensemble import DECODED_AT_ONCE
 from skvae.inference.importance import AnyPosterior, ImportanceSample, mixture_sample
 from skvae.inference.proposals import Amortized, Proposal, divided
 from skvae.inference.scored import ScoredRows, Share
-from skvae.inference.session import torch_defaults
+from skvae.inference.session import where_it_is
 from skvae.models.hierarchical import LayeredPosterior
 from skvae.models.layers import LayeredNormal
 from skvae.models.priors import ConditionalNormal
@@ -84,10 +84,19 @@ class LatentModel:
     seed: int
     proposal: Proposal = field(default_factory=Amortized, kw_only=True)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @where_it_is
     def table(self, rows: Rows) -> Table:
         """Rows as the model takes them."""
         table = scaled_table(self.scaler, rows.values, rows.observed)
-        return replace(table, context=rows.context)
+        return replace(table, context=self._here(rows.context))
+
+    def _here(self, context: Tensor | None) -> Tensor | None:
+        return None if context is None else context.to(self.device)
 
     def parts(self, rows: Rows, size: int) -> Iterator[Table]:
         """The same in parts of at most `size` rows, made one by one: levels are wide as features.
@@ -99,12 +108,12 @@ class LatentModel:
 
     # Latents --------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def posterior(self, part: Table) -> AnyPosterior:
         """``q(z | x_o)`` of the rows of a table."""
         return self.proposal.propose(self.model, part).best
 
-    @torch_defaults()
+    @where_it_is
     def moments(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means and standard deviations, both float64 of shape (n, k)."""
         noise = noise_block(MOMENT_SAMPLES, self.model.n_components, self.seed)
@@ -119,27 +128,28 @@ class LatentModel:
         """Posterior means alone."""
         return self.moments(rows)[0]
 
-    @torch_defaults()
+    @where_it_is
     def decode(self, z: np.ndarray, context: Tensor | None = None) -> np.ndarray:
         """Means and most probable codes given latents (n, k), shape (n, p)."""
         parts = [
             self.model.likelihoods.mean(driven, self._free)[0]
-            for driven in self._driven(torch.from_numpy(np.array(z, dtype=np.float32)), context)
+            for driven in self._driven(torch.as_tensor(np.array(z, dtype=np.float32)), context)
         ]
         return self._raw(torch.cat(parts))
 
-    @torch_defaults()
+    @where_it_is
     def transfer(self, z: np.ndarray, old: Tensor | None, new: Tensor | None) -> np.ndarray:
         """The latents (n, k) that stand under a new context where `z` stands under the old one."""
         prior = self.model.prior
         if not isinstance(prior, LayeredNormal | ConditionalNormal) or not prior.n_context:
             return z  # the prior is the same for all contexts
-        latents = torch.from_numpy(z).float()[None]
-        return prior.place(prior.whiten(latents, old), new)[0].double().numpy()
+        latents = torch.as_tensor(z).float()[None]
+        white = prior.whiten(latents, self._here(old))
+        return prior.place(white, self._here(new))[0].double().numpy()
 
     # Draws ----------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def sample(
         self, z: Tensor, generator: torch.Generator, context: Tensor | None = None
     ) -> np.ndarray:
@@ -150,7 +160,7 @@ class LatentModel:
         ]
         return self._raw(torch.cat(parts))
 
-    @torch_defaults()
+    @where_it_is
     def complete(self, rows: Rows, n_versions: int, n_samples: int) -> np.ndarray:
         """Draws of whole rows given what they show, shape (n_versions, n, p).
 
@@ -181,13 +191,14 @@ class LatentModel:
 
     def _driven(self, z: Tensor, context: Tensor | None) -> Iterator[Tensor]:
         """Decoder outputs for latents (n, k), chunk by chunk (1, n, n_driven)."""
+        context = self._here(context)
         for start in range(0, len(z), ENCODED_AT_ONCE):
             rows = slice(start, start + ENCODED_AT_ONCE)
             yield self.model.decode(z[None, rows], None if context is None else context[rows])
 
     # Densities ------------------------------------------------------------------------------
 
-    @torch_defaults()
+    @where_it_is
     def log_prob(self, rows: Rows, method: str, n_samples: int) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
         jacobian = self.scaler.log_jacobians(rows.observed)
@@ -200,7 +211,7 @@ class LatentModel:
         scores = torch.cat(list(parts), dim=1)[0].numpy() + jacobian
         return np.where(rows.observed.any(axis=1), scores, 0.0)  # saying nothing is certain
 
-    @torch_defaults()
+    @where_it_is
     def effective_sample_size(self, rows: Rows, n_samples: int) -> np.ndarray:
         """Of importance sampling, shape (n,)."""
         parts = self._defensive_samples(rows, n_samples)
@@ -270,7 +281,7 @@ class LatentModel:
 
         return place
 
-    @torch_defaults()
+    @where_it_is
     def layer_divergences(self, rows: Rows, n_samples: int) -> np.ndarray:
         """``KL(q || p)`` of every stochastic layer given the layers before it, (n, n_layers).
 
@@ -302,6 +313,7 @@ class LatentModel:
             each = model.log_likelihood(driven, part.targets, part.masks[0]).sum(-1)
             yield each.double().logsumexp(-1) - math.log(n_samples)
 
+    @where_it_is
     def scored(self, rows: Rows) -> ScoredRows:
         """Rows beside the model, for those who look into it."""
         jacobian = self.scaler.log_jacobians(rows.observed)

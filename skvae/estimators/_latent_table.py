@@ -282,6 +282,7 @@ class LatentTable(DensityEstimator):
             raise ValueError(f"source must be 'prior' or 'aggregated', got {source!r}.")
         n, random = int(n_samples), check_random_state(random_state)
         model, part = self._latent.model, self._training_part
+        device = self._latent.device
         with torch_defaults():
             generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
             rows = torch.randint(len(part.features), (n,), generator=generator)
@@ -290,7 +291,8 @@ class LatentTable(DensityEstimator):
         else:
             given = self._given(condition, n, "n_samples is")
         context = self._context(given)
-        with torch_defaults():
+        context = None if context is None else context.to(device)
+        with torch_defaults(device=device):
             if source == "prior":
                 z = model.prior.sample(n, model, generator, context)
             else:

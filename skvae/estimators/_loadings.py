@@ -34,7 +34,7 @@ class LatentLoadings(LatentWalks):
         and ordered ones have a sign, more have none. With ``decoder="sparse"`` many are exactly 0.
         """
         check_is_fitted(self)
-        with torch_defaults():
+        with torch_defaults(device=self._latent.device):
             values = _total_effects(self)
         names = [column.name for column in self._modelled_columns]
         return pd.DataFrame(

@@ -127,9 +127,9 @@ class NonignorableTable(SampledDensity):
             direction[j] = DIRECTIONS.get(wanted, 0.0)
         return MaskPlan(
             model,
-            torch.from_numpy(selected),
-            torch.from_numpy(direction).float(),
-            torch.from_numpy(censored & selected),
+            torch.as_tensor(selected),
+            torch.as_tensor(direction).float(),
+            torch.as_tensor(censored & selected),
             self._limits_as_features(scaler),
         )
 

@@ -11,7 +11,9 @@ import torch
 
 from skvae.inference import Ensemble, Table
 from skvae.inference.calibration import ErrorCalibration
+from skvae.inference.devices import CPU
 from skvae.inference.scored import ScoredRows, Share
+from skvae.inference.session import where_it_is
 from skvae.tabular.scaling import TableScaler
 
 LARGEST = np.finfo(np.float64).max
@@ -37,10 +39,10 @@ def scaled_table(scaler: TableScaler, values: np.ndarray, observed: np.ndarray) 
     """
     targets = scaler.targets(values, observed)  # first: it refuses what does not fit
     return Table(
-        torch.from_numpy(scaler.features(values, observed)),
-        torch.from_numpy(targets),
-        torch.from_numpy(observed),
-        torch.from_numpy(scaler.feature_columns),
+        torch.as_tensor(scaler.features(values, observed)),
+        torch.as_tensor(targets),
+        torch.as_tensor(observed),
+        torch.as_tensor(scaler.feature_columns),
     )
 
 
@@ -84,6 +86,11 @@ class TablePredictor:
         self.ensemble, self.scaler, self.calibration = ensemble, scaler, calibration
         self.hidden = hidden
 
+    @property
+    def device(self) -> torch.device:
+        """Where the ensemble is."""
+        return CPU if self.ensemble is None else self.ensemble.weights.device
+
     def uninflated(self) -> TablePredictor:
         """The same, for draws beside those of other models of the table.
 
@@ -93,6 +100,7 @@ class TablePredictor:
         calibration = None if self.calibration is None else self.calibration.uninflated()
         return TablePredictor(self.ensemble, self.scaler, calibration, self.hidden)
 
+    @where_it_is
     def points(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """`values` with conditional means and most probable codes where not observed."""
         filled = values.copy()
@@ -114,26 +122,15 @@ class TablePredictor:
             for _ in range(n_draws):
                 yield values.copy()
             return
-        scaler = self.scaler
-        generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
-        each = [
-            (
-                self.ensemble.draw(table, n_draws, generator),
-                self._centre(table),
-                self.ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean,
-            )
-            for _, table in self._parts(values, observed)
-        ]
-        parts, centres, means = zip(*each, strict=True)
-        centre, mean = np.concatenate(centres), np.concatenate(means)
+        scaler, seed = self.scaler, int(random.randint(2**31 - 1))
+        drawn, centre, mean = self._drawn(values, observed, n_draws, seed)
         kinds = np.array(scaler.kinds)
         # Columns with a floor are moved by a factor, so that no draw falls below it.
         floored = np.isin(kinds, ["positive", "count"])
         ratio = np.divide(centre, mean, out=np.ones_like(mean), where=floored & (mean > 0))
         ratio = np.minimum(ratio, 10.0)
         for place in range(n_draws):
-            draw = torch.cat([part[place] for part in parts]).double().numpy()
-            draw = scaler.from_targets(draw)
+            draw = scaler.from_targets(drawn[place].astype(np.float64))
             with np.errstate(over="ignore"):
                 away = np.clip(
                     self.calibration.inflation * (draw - mean), -self._width, self._width
@@ -150,6 +147,28 @@ class TablePredictor:
             filled[rows] = np.where(self._ignorable, as_seen(scaler, moved), moved)
             yield np.where(observed, values, filled)
 
+    @where_it_is
+    def _drawn(
+        self, values: np.ndarray, observed: np.ndarray, n_draws: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws of the density (n_draws, n, p), the ensemble's conditional means and its own.
+
+        Of the rows with holes.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        each = [
+            (
+                self.ensemble.draw(table, n_draws, generator).numpy(),
+                self._centre(table),
+                self.ensemble.moments(table)[0].double().numpy(),
+            )
+            for _, table in self._parts(values, observed)
+        ]
+        drawn, centres, means = zip(*each, strict=True)
+        mean = np.concatenate(means) * self.scaler.scale + self.scaler.mean
+        return np.concatenate(drawn, axis=1), np.concatenate(centres), mean
+
+    @where_it_is
     def bounds(
         self, values: np.ndarray, observed: np.ndarray, coverage: float
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -168,6 +187,7 @@ class TablePredictor:
                 bound[rows] = np.where(observed[rows], values[rows], end)
         return lower, upper
 
+    @where_it_is
     def log_prob(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Log-density of every row's observed part in the table's units, float64 of shape (n,)."""
         if self.ensemble is None:
@@ -177,6 +197,7 @@ class TablePredictor:
         # Saying nothing is certain, unless holes say something.
         return scores if self.hidden is not None else np.where(observed.any(axis=1), scores, 0.0)
 
+    @where_it_is
     def scored(self, values: np.ndarray, observed: np.ndarray, seed: int) -> ScoredRows:
         """Rows beside the density's members; there must be some."""
         table, density = self._table(values, observed), self.ensemble.density
@@ -185,6 +206,7 @@ class TablePredictor:
         silent = ~observed.any(axis=1) & (self.hidden is None)
         return ScoredRows((Share(density.model, table),), jacobian, silent, seed)
 
+    @where_it_is
     def effective_sample_size(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Of the samples behind every row's estimates, mean over members; float64 of shape (n,)."""
         if self.ensemble is None:

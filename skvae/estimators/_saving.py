@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar
 
+import torch
+
 from skvae import persistence
-from skvae.persistence.devices import on_cpu
+from skvae.inference.devices import CPU, device_if_here
+from skvae.persistence.devices import on, on_cpu
 
 Saved = TypeVar("Saved", bound="SavedEstimator")
 
@@ -48,7 +51,7 @@ class SavedEstimator:
         Returns
         -------
         estimator
-            As it was saved; all of its tensors are on the CPU.
+            As it was saved, on the device that it was on; on the CPU where this machine has none.
 
         Raises
         ------
@@ -62,6 +65,24 @@ class SavedEstimator:
         """
         return persistence.load(path, cls)
 
+    @property
+    def _device(self) -> torch.device:
+        """Where the fitted model is."""
+        holder = getattr(self, "_latent", None) or getattr(self, "_predictor", None)
+        return CPU if holder is None else holder.device
+
     def __getstate__(self) -> dict[str, Any]:
         # Pickles of a model that is on an accelerator open on machines that have none.
-        return on_cpu(self, super().__getstate__())
+        state = on_cpu(self, super().__getstate__())
+        return state if self._device == CPU else {**state, "_was_on": str(self._device)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        device = device_if_here(state.pop("_was_on", "cpu"))
+        super().__setstate__(state)
+        if device != CPU:
+            self.__dict__ = on(self, self.__dict__, device)
+
+    def __copy__(self) -> Any:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin

@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -18,7 +18,9 @@ from skvae.estimators._callbacks import (
     progress_bars,
     with_callbacks,
 )
+from skvae.estimators._processes import fit_in_processes, gathered, launches
 from skvae.estimators._progress import ProgressLine, ReportLines
+from skvae.inference.session import torch_defaults
 from skvae.training.run import Run, Watcher, under
 
 
@@ -27,21 +29,29 @@ def watched(fit: Callable[..., Any]) -> Callable[..., Any]:
 
     @with_callbacks
     def managed(estimator: Any, X: Any, y: Any = None, **options: Any) -> Any:
-        callbacks = CallbackWatcher(estimator, X, y, options)
-        run = Run((callbacks, *_printed(estimator)))
-        with under(run), _interruptible(run):
-            callbacks.begin_fit()
-            fit(estimator, X, y, **options)
-        _conclude(run)
-        callbacks.end_fit()
+        with gathered(estimator) as (device, team):
+            callbacks = CallbackWatcher(estimator, X, y, options)
+            first = team.rank == 0
+            run = Run((callbacks, *_printed(estimator)) if first else (), team=team)
+            heard = nullcontext() if first else _unheard()
+            with heard, torch_defaults(device=device), under(run), _interruptible(run):
+                if first:
+                    callbacks.begin_fit()
+                fit(estimator, X, y, **options)
+            if first:
+                _conclude(run)
+                callbacks.end_fit()
         return estimator
 
     @functools.wraps(fit)
     def session(
         estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, **options: Any
     ) -> Any:
+        options["sample_weight"] = sample_weight
+        if launches(estimator):
+            return fit_in_processes(estimator, X, y, options)
         with progress_bars(estimator):
-            return managed(estimator, X, y, sample_weight=sample_weight, **options)
+            return managed(estimator, X, y, **options)
 
     return session
 
@@ -53,6 +63,14 @@ def _printed(estimator: Any) -> tuple[Watcher, ...]:
     if estimator.verbose and not progress_bars.available and not has_parent(estimator):
         return (ProgressLine(type(estimator).__name__),)
     return ()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What another process warns of already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _conclude(run: Run) -> None:

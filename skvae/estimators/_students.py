@@ -48,9 +48,9 @@ def teach(
         sources.coefficients[folds], sources.intercepts[folds], hidden, generator
     )
     lessons = Lessons(
-        torch.from_numpy(chosen),
-        torch.from_numpy(beliefs).float(),
-        torch.from_numpy(labels.weight).float(),
+        torch.as_tensor(chosen),
+        torch.as_tensor(beliefs).float(),
+        torch.as_tensor(labels.weight).float(),
     )
     finite = distil(
         students,

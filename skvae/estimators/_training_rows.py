@@ -86,7 +86,7 @@ def linear_sources(train: TrainingRows, random: np.random.RandomState) -> Source
         np.tile(train.weight[known], times) / times,
         random,
     )
-    return Sources(*(torch.from_numpy(part).float() for part in start))
+    return Sources(*(torch.as_tensor(part).float() for part in start))
 
 
 def references(known: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from skvae.estimators._combinations import warn_of_few_conditions, warn_of_no_zeros
@@ -28,13 +27,13 @@ DIVERGENCE_ROWS = 1000
 @contextmanager
 def _seeded_for_users(seed: int) -> Iterator[None]:
     """Users' modules may draw, in dropout: from torch's own generator, part of checkpoints then."""
-    with seeded_torch(seed):
+    with seeded_torch(seed) as generators:
         run = current_run()
-        run.generators.append(torch.default_generator)
+        run.generators += generators
         try:
             yield
         finally:
-            run.generators.pop()
+            del run.generators[-len(generators) :]
 
 
 class FittedTransformer(LatentLoadings):

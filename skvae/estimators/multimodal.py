@@ -311,7 +311,7 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         warn_of_islands(present, modalities.names)
         self._check_width(self.n_components, tensors.features.shape[1])
         seed = self._seed()
-        block_of = torch.from_numpy(modalities.block_of)[tensors.feature_columns]
+        block_of = torch.as_tensor(modalities.block_of)[tensors.feature_columns]
         settings = self._multimodal_settings(modalities.weights(self.modality_weights), len(weight))
         fitter = MultimodalFitter(tensors, block_of, settings, seed)
         model, clusters, readout, report = fitter.fit()

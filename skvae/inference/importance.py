@@ -26,7 +26,7 @@ def noise_block(n_samples: int, n_components: int, seed: int) -> Tensor:
     # Owen-scrambled Sobol points (Owen 1998); powers of two keep their balance.
     sampler = qmc.Sobol(n_components, scramble=True, rng=seed)
     uniform = sampler.random(1 << math.ceil(math.log2(n_samples)))[:n_samples]
-    normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-9, 1 - 1e-9))
+    normal = torch.special.ndtri(torch.as_tensor(uniform).clamp(1e-9, 1 - 1e-9))
     return (normal - normal.mean(0)).float()
 
 

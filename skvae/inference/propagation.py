@@ -165,7 +165,7 @@ class SpreadRegression:
             [torch.ones_like(targets[:, :1]), targets - mean], 1
         )
         start = torch.nn.functional.pad(start, (0, 0, 0, len(others)))
-        found = torch.from_numpy(graph.smooth(start.numpy(), SPREAD_STRENGTH)).to(targets)
+        found = torch.as_tensor(graph.smooth(start.numpy(), SPREAD_STRENGTH)).to(targets)
         return cls(graph, found[:, 1:], found[:, 0], mean)
 
     def predict(self, points: Tensor) -> Tensor:

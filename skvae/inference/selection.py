@@ -216,7 +216,7 @@ def shared_noise(n_samples: int, k: int, m: int, seed: int) -> tuple[Tensor, Ten
     strata = (
         qmc.LatinHypercube(3 * m, rng=seed).random(n_samples) if m else np.zeros((n_samples, 0))
     )
-    uniform = torch.from_numpy(strata).clamp(1e-6, 1 - 1e-6).float()
+    uniform = torch.as_tensor(strata).clamp(1e-6, 1 - 1e-6).float()
     numbers, rest = uniform.split([m, 2 * m], dim=1)
     uniform = rest.unflatten(1, (2, m)).transpose(0, 1)
     return noise_block(n_samples, k, seed), torch.special.ndtri(numbers), uniform

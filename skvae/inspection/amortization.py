@@ -17,7 +17,13 @@ from skvae.inference.refit import MIRRORED_PAIRS, PosteriorRefit, RefitSettings,
 from skvae.inference.scored import ScoredRows, Share, rows_at_once
 from skvae.inference.session import torch_defaults
 from skvae.inspection.figures import axes_for
-from skvae.inspection.fitted import check_integer, check_real, index_of, scored_rows
+from skvae.inspection.fitted import (
+    check_integer,
+    check_real,
+    device_of,
+    index_of,
+    scored_rows,
+)
 from skvae.models.joint import JointModel
 
 if TYPE_CHECKING:
@@ -133,7 +139,7 @@ def amortization_gap(
         check_real(learning_rate, "learning_rate", positive=True),
         check_real(tol, "tol"),
     )
-    with torch_defaults():
+    with torch_defaults(device=device_of(estimator)):
         scored = scored_rows(estimator, X)
         each = [_levels(share, scored, n_samples, settings) for share in scored.shares]
         *levels, adaptive = scored.in_units(scored.mixed(each)).T

@@ -14,7 +14,7 @@ from torch import Tensor
 from skvae.inference import importance_sample
 from skvae.inference.session import torch_defaults
 from skvae.inspection.figures import axes_for
-from skvae.inspection.fitted import Encoded, check_integer, encode
+from skvae.inspection.fitted import Encoded, check_integer, device_of, encode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def bound_curve(
     True
     """
     sizes = _check_sizes(n_samples)
-    with torch_defaults():
+    with torch_defaults(device=device_of(estimator)):
         encoded = encode(estimator, X)
         bounds = encoded.in_units(_bounds(encoded, sizes))
     gains = bounds - bounds[:, :1]

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.inference import Table
+from skvae.inference.devices import CPU
 from skvae.inference.scored import ScoredRows
 from skvae.models.vae import VAE
 
@@ -33,6 +35,11 @@ class Encoded(ScoredRows):
     def chunks(self, n_samples: int) -> Iterator[Table]:
         """Pieces with so few rows that all their samples fit into memory."""
         return self.shares[0].chunks(n_samples)
+
+
+def device_of(estimator: Any) -> torch.device:
+    """Where a fitted estimator is; the CPU for whatever is none."""
+    return getattr(estimator, "_device", CPU)
 
 
 def encode(estimator: Any, X: Any) -> Encoded:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skvae.distributions.continuous import Gaussian, LogNormal
 from skvae.inference.session import torch_defaults
-from skvae.inspection.fitted import Encoded, encode
+from skvae.inspection.fitted import Encoded, device_of, encode
 from skvae.inspection.report import NOTHING_SHARED
 from skvae.models.linear import LinearVAE
 from skvae.models.multimodal import BlockVAE
@@ -134,19 +134,19 @@ def linear_report(estimator: Any, X: Any) -> LinearReport:
     True
     """
     encoded = _linear_rows(estimator, X)
-    with torch_defaults():
+    with torch_defaults(device=device_of(estimator)):
         model, is_turned = _principal(encoded)
         moment, kl = _moments(encoded, model)
         scale = model.noise_variance.sqrt()
         values, vectors = torch.linalg.eigh(moment / scale / scale.unsqueeze(-1))
         values, vectors = values.flip(0), vectors.flip(1)
         columns = model.loadings / scale.unsqueeze(-1)
-    equal = bool((model.noise_variance == model.noise_variance[0]).all())
-    noise = float(model.noise_variance[0]) if equal else None
-    dimensions = _dimensions(values, vectors, columns, kl, noise)
+        equal = bool((model.noise_variance == model.noise_variance[0]).all())
+        noise = float(model.noise_variance[0]) if equal else None
+        dimensions = _dimensions(values, vectors, columns, kl, noise)
+        eigenvalues = values.clamp(min=0.0).numpy()
     collapsed = dimensions["collapsed"]
     agrees = bool((collapsed == dimensions["must_collapse"]).all())
-    eigenvalues = values.clamp(min=0.0).numpy()
     verdict = _verdict(
         dimensions, eigenvalues, encoded, is_turned, estimator.get_params(deep=False)
     )
@@ -154,7 +154,7 @@ def linear_report(estimator: Any, X: Any) -> LinearReport:
 
 
 def _linear_rows(estimator: Any, X: Any) -> Encoded:
-    with torch_defaults():
+    with torch_defaults(device=device_of(estimator)):
         encoded = encode(estimator, X)
     if isinstance(encoded.model, BlockVAE):
         raise ValueError(

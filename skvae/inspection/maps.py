@@ -9,7 +9,7 @@ import pandas as pd
 
 from skvae.inference.session import torch_defaults
 from skvae.inspection.figures import axes_for, import_matplotlib
-from skvae.inspection.fitted import check_components, check_estimator
+from skvae.inspection.fitted import check_components, check_estimator, device_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ class LatentMapDisplay:
             If the estimator is not fitted or not a `VAETransformer`, or arguments do not suit.
         """
         check_estimator(estimator)
-        with torch_defaults():
+        with torch_defaults(device=device_of(estimator)):
             mean = estimator._latent.moments(estimator._rows(X))[0]
         n_components = mean.shape[1]
         if n_components < 2:

@@ -16,6 +16,7 @@ from skvae.inspection.fitted import (
     check_estimator,
     check_integer,
     check_real,
+    device_of,
 )
 from skvae.models.priors import StandardNormal
 from skvae.models.vae import VAE
@@ -136,7 +137,7 @@ def latent_report(
     threshold = check_real(threshold, "threshold")
     check_estimator(estimator)
     latent = estimator._latent
-    with torch_defaults():
+    with torch_defaults(device=device_of(estimator)):
         rows = estimator._rows(X)
         if len(rows.values) < 2:
             raise ValueError("X has a single row: what varies over rows needs at least two.")

@@ -15,6 +15,7 @@ from skvae.inspection.fitted import (
     check_estimator,
     check_integer,
     check_real,
+    device_of,
 )
 from skvae.models.layers import LayeredNormal
 from skvae.models.vae import VAE
@@ -126,7 +127,7 @@ class TraversalDisplay:
         check_estimator(estimator)
         n_steps = check_integer(n_steps, "n_steps", least=2)
         steps = np.linspace(-1, 1, n_steps) * check_real(span, "span", positive=True)
-        with torch_defaults():
+        with torch_defaults(device=device_of(estimator)):
             walk = _Walk(estimator, X, row, condition)
             chosen = walk.choose(components)
             z = walk.latents(chosen, steps)
@@ -320,8 +321,8 @@ def _follow(
         return walk
     if context is not None:
         context = context.expand(len(walk), -1)
-    latents = torch.from_numpy(walk).float()[None]
-    start = torch.from_numpy(centre).float().expand(1, *walk.shape)
+    latents = torch.as_tensor(walk).float()[None]
+    start = torch.as_tensor(centre).float().expand(1, *walk.shape)
     noise, kept = prior.whiten(latents, context), prior.whiten(start, context)
     noise = torch.cat([kept[..., :n_below], noise[..., n_below:]], dim=-1)
     return prior.place(noise, context)[0].double().numpy()

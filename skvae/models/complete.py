@@ -140,7 +140,7 @@ def _unique_noise(root: Tensor, k: int, max_iter: int, floor: float) -> tuple[Te
         starts += [0.2 * variance, torch.linalg.inv(covariance).diagonal().reciprocal()]
 
     def deviance(log_noise: np.ndarray) -> tuple[float, np.ndarray]:
-        noise = torch.from_numpy(log_noise).to(root).exp()
+        noise = torch.as_tensor(log_noise).to(root).exp()
         spectrum = Spectrum.of(root, noise, k)
         # With the loadings at their best, what is left is the misfit of the variances.
         misfit = noise + spectrum.loadings.square().sum(1) - variance
@@ -159,4 +159,4 @@ def _unique_noise(root: Tensor, k: int, max_iter: int, floor: float) -> tuple[Te
         for start in starts
     ]
     best = min(found, key=lambda one: one.fun)
-    return torch.from_numpy(best.x).to(root).exp(), max(sum(one.nit for one in found), 1)
+    return torch.as_tensor(best.x).to(root).exp(), max(sum(one.nit for one in found), 1)

@@ -1,11 +1,13 @@
-"""State that machines without the accelerator can read."""
+"""State that machines without the accelerator can read, and that goes back to it elsewhere."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 
@@ -24,6 +26,17 @@ def on_cpu(owner: Any, state: dict[str, Any]) -> dict[str, Any]:
         `state` itself where no tensor is elsewhere. Otherwise a copy that shares tensors where
         `state` does; it also shares with `state` the arrays and the tensors that need not move.
     """
+    return _moved(owner, state, torch.device("cpu"), lambda tensor: is_elsewhere(tensor))
+
+
+def on(owner: Any, state: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """An object's state with all tensors on a device; else as `on_cpu`."""
+    return _moved(owner, state, device, lambda tensor: tensor.device != device)
+
+
+def _moved(
+    owner: Any, state: dict[str, Any], device: torch.device, moves: Callable[[Tensor], bool]
+) -> dict[str, Any]:
     memo, seen, todo = {id(owner): owner}, {id(owner)}, [state]
     elsewhere = False
     while todo:
@@ -32,7 +45,7 @@ def on_cpu(owner: Any, state: dict[str, Any]) -> dict[str, Any]:
             continue
         seen.add(id(value))
         if isinstance(value, Tensor):
-            memo[id(value)] = _moved(value)
+            memo[id(value)] = _there(value, device) if moves(value) else value
             elsewhere |= memo[id(value)] is not value
         elif isinstance(value, np.ndarray) and value.dtype != object:
             memo[id(value)] = value
@@ -46,10 +59,8 @@ def is_elsewhere(tensor: Tensor) -> bool:
     return tensor.device.type != "cpu"
 
 
-def _moved(tensor: Tensor) -> Tensor:
-    if not is_elsewhere(tensor):
-        return tensor
-    moved = tensor.detach().cpu()
+def _there(tensor: Tensor, device: torch.device) -> Tensor:
+    moved = tensor.detach().to(device)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(moved, tensor.requires_grad)
     return moved.requires_grad_(tensor.requires_grad)

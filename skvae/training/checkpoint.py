@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
+
+from skvae.inference.devices import CPU, active_device
 
 SECONDS_BETWEEN = 30.0
 
@@ -64,7 +67,7 @@ class Checkpoint:
             return None
         remedy = "Remove the folder; the fit then starts anew."
         try:
-            state = torch.load(path, weights_only=True)  # executes nothing
+            state = torch.load(path, map_location=CPU, weights_only=True)  # executes nothing
             known = state["name"]
         except Exception as error:  # whatever damaged bytes may lead to
             raise ValueError(
@@ -91,8 +94,9 @@ class Checkpoint:
 
 
 def state_of(part: Any) -> Any:
-    """Of a generator, or of whatever has a ``state_dict``."""
-    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+    """Of a generator, or of whatever has a ``state_dict``; its tensors on the CPU."""
+    state = part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+    return _moved(state, CPU)
 
 
 def restore(part: Any, state: Any) -> None:
@@ -100,4 +104,10 @@ def restore(part: Any, state: Any) -> None:
     if isinstance(part, torch.Generator):
         part.set_state(state)
     else:
-        part.load_state_dict(state)
+        part.load_state_dict(_moved(state, active_device()))
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    if active_device() == CPU:
+        return state
+    return tree_map(lambda x: x.to(device) if isinstance(x, torch.Tensor) else x, state)

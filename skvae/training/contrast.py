@@ -20,6 +20,7 @@ from skvae.nn.mlp import MemberMLP
 from skvae.training.data import Batch, TrainingTable
 from skvae.training.loop import LoopSettings, Stateful, train
 from skvae.training.objectives import ImportanceWeightedBound, Objective
+from skvae.training.run import current_run
 
 # Rotations of the sources are local optima. So many starts run in a round, each for so large a
 # share of all steps; the best go on to the next round. Then the decoder learns alone, and last
@@ -59,6 +60,11 @@ class ContextContrast:
 
     contexts: Tensor | None
     log_share: Tensor
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether rows are not compared with each other."""
+        return self.contexts is not None
 
     @classmethod
     def of(cls, context: Tensor, weight: Tensor) -> ContextContrast:
@@ -122,14 +128,18 @@ def contrastive_start(
     objective = ContextContrast.of(table.context, table.weight)
     judge = HeldOutContrast(objective, judged)
     models = [make() for make in starts]
+
+    def score(model: VAE) -> float:
+        return current_run().team.agree(float(judge(model)))
+
     for n, share in ROUNDS:
-        models = sorted(models, key=lambda model: -float(judge(model)))[:n]
+        models = sorted(models, key=score, reverse=True)[:n]
         for model in models:
             assert model.encoder is not None
             with _only(model, model.encoder.parameters(), model.prior.parameters()):
                 part = _part(settings, share, BATCH)
                 train(model, table, objective, judge, part, generator, "contrast")
-    return max(models, key=lambda model: float(judge(model)))
+    return max(models, key=score)
 
 
 def follow(
@@ -185,6 +195,11 @@ class ToldApart:
 
     bound: Objective
     contrast: ContextContrast
+
+    @property
+    def by_rows(self) -> bool:
+        """As of both."""
+        return self.contrast.by_rows and bool(getattr(self.bound, "by_rows", False))
 
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator

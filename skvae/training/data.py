@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -87,6 +88,10 @@ class Batch:
         Observed entries that are not held out for the replica.
     weight : Tensor of shape (batch,)
     context : Tensor of shape (batch, n_context) or None
+    part : slice or None
+        Which rows of a larger batch these are; None for all of them.
+    n_whole : int
+        How many rows that has.
     """
 
     features: Tensor
@@ -95,6 +100,49 @@ class Batch:
     visible: Tensor
     weight: Tensor
     context: Tensor | None = None
+    part: slice | None = None
+    n_whole: int = 0
+
+    def draw(
+        self,
+        make: Callable[..., Tensor],
+        before: tuple[int, ...],
+        after: tuple[int, ...],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Random numbers (*before, batch, *after), the same for a row wherever it is computed.
+
+        Parameters
+        ----------
+        make : callable
+            ``torch.randn`` or ``torch.rand``.
+        before, after : tuple of int
+        generator : torch.Generator
+        """
+        if self.part is None:
+            return make(*before, len(self.features), *after, generator=generator)
+        whole = make(*before, self.n_whole, *after, generator=generator)
+        return whole.narrow(len(before), self.part.start, self.part.stop - self.part.start)
+
+    def choose(self, shares: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        """`n` categories (batch, n) for every row, by its shares (batch, n_categories)."""
+        if self.part is None:
+            return torch.multinomial(shares, n, True, generator=generator)
+        if n == 1:  # as torch draws a single one: by a race of exponential variables
+            race = torch.empty(self.n_whole, shares.shape[1]).exponential_(generator=generator)
+            return (shares / race[self.part]).argmax(-1, keepdim=True)
+        rows = (self.part.start, self.n_whole - self.part.stop)
+        # It draws row by row: what belongs to the rows of others is drawn for nothing.
+        blank = [torch.ones(count, 1, device=generator.device) for count in rows]
+        _draw_blank(blank[0], n, generator)
+        chosen = torch.multinomial(shares, n, True, generator=generator)
+        _draw_blank(blank[1], n, generator)
+        return chosen
+
+
+def _draw_blank(shares: Tensor, n: int, generator: torch.Generator) -> None:
+    if len(shares):
+        torch.multinomial(shares, n, True, generator=generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +191,24 @@ class TrainingTable:
             context=None if self.context is None else self.context[rows],
         )
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The given rows, by LongTensor."""
+    def batch(self, rows: Tensor, part: slice | None = None) -> Batch:
+        """The given rows, by LongTensor, or a part of them."""
+        n_whole = len(rows)
+        rows = rows if part is None else rows[part]
         observed, fold = self.observed[rows], self.fold[rows]
         visible = torch.stack([observed & (fold != r) for r in range(self.n_replicas)])
         context = None if self.context is None else self.context[rows]
         weight = self.weight[rows]
-        return Batch(self.features[rows], self.targets[rows], observed, visible, weight, context)
+        return Batch(
+            self.features[rows],
+            self.targets[rows],
+            observed,
+            visible,
+            weight,
+            context,
+            part,
+            n_whole,
+        )
 
     def on_features(self, mask: Tensor) -> Tensor:
         """A mask (..., p) over columns as one (..., q) over features."""

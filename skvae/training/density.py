@@ -53,6 +53,7 @@ from skvae.training.loop import train
 from skvae.training.objectives import ImportanceWeightedBound, Objective, WarmUp
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
+from skvae.training.run import current_run
 from skvae.training.sparse import train_sparse
 from skvae.training.validation import HeldOutBound
 
@@ -155,7 +156,10 @@ class DensityFitter:
         heard = not self._finds_sources or settings.encoder is not None
         context = Context(width, effect is not None, loadings, n_decoded, heard)
         # Users' modules are theirs: what is trained is a copy.
-        encoder, decoder = copy.deepcopy(settings.encoder), copy.deepcopy(settings.decoder)
+        encoder, decoder = (
+            None if body is None else copy.deepcopy(body).to(data.features.device)
+            for body in (settings.encoder, settings.decoder)
+        )
         parts = (self.likelihoods, self._inputs(rows), settings.hidden_layer_sizes)
         if settings.layers:
             return HierarchicalVAE(
@@ -223,9 +227,10 @@ class DensityFitter:
             held_out = hold_out(observed[few], COMPONENT_FRACTION, 1, self.generator) >= 0
             most = max(2, min(x.shape[1], len(x[few]) // 5))
             candidates = [c for c in COMPONENT_CANDIDATES if c < most] or [1]
-            k, self.report.component_scores = choose_n_components(
+            found = choose_n_components(
                 x[few], observed[few], held_out, candidates, sample_weight=weight[few]
             )
+            k, self.report.component_scores = current_run().team.agree(found)
         self.report.n_components = sum(settings.layers) or k
         # The linear VAE alone is the model: then it is worth its last digits.
         alone = not settings.hidden_layer_sizes

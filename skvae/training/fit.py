@@ -31,6 +31,7 @@ from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import ImportanceWeightedBound, MaskedReconstruction, Objective
 from skvae.training.posterior_matching import whole_rows
 from skvae.training.proposals import make_proposal
+from skvae.training.run import current_run
 from skvae.training.validation import HeldOutError, HeldOutLikelihood
 
 N_REPLICAS = 2
@@ -152,9 +153,8 @@ class EnsembleFitter:
         if isinstance(wanted, str):
             most = max(2, min(x.shape[1], len(x) // 5))
             candidates = [k for k in COMPONENT_CANDIDATES if k < most] or [1]
-            k, scores = choose_n_components(
-                x, observed, fold >= 0, candidates, sample_weight=weight
-            )
+            found = choose_n_components(x, observed, fold >= 0, candidates, sample_weight=weight)
+            k, scores = current_run().team.agree(found)
             self.report.component_scores = scores
         else:
             k = min(wanted, x.shape[1])
@@ -353,7 +353,7 @@ class EnsembleFitter:
         predictions = torch.cat([of_owner(s.statistics(table), stat_columns) for s in sources])
         truth = self.truth[rows]
         held_out = fold >= 0
-        weights = torch.from_numpy(
+        weights = torch.as_tensor(
             stack_weights(
                 predictions.double().numpy(),
                 truth.double().numpy(),

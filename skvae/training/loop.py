@@ -10,10 +10,15 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from skvae.inference.devices import active_device
 from skvae.models.vae import VAE
 from skvae.training.data import TrainingTable
 from skvae.training.objectives import Objective
 from skvae.training.run import current_run
+from skvae.training.team import Team
+
+# Devices on which torch updates all parameters in one go, from its oldest supported version on.
+FUSED = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,17 @@ def train(
     }
     if isinstance(objective, Stateful):
         parts["objective"] = objective
-    with current_run().stage(name, settings.max_iter, parts) as steps:
+    run = current_run()
+    team = run.team
+    part = team.part(rows.size) if getattr(objective, "by_rows", False) else None
+    team.align(model.state_dict().values())
+    with run.stage(name, settings.max_iter, parts) as steps:
         for step in steps:
-            batch = table.batch(next(rows))
-            value = objective(model, table, batch, generator)
-            loss = -(batch.weight * value).mean(1).sum()
-            if not gradient_step(loss, optimizer, model.n_members):
+            batch = table.batch(next(rows), part)
+            with team.autocast():
+                value = objective(model, table, batch, generator)
+            loss = -(batch.weight * value).sum(1).div(rows.size).sum()
+            if not gradient_step(loss, optimizer, model.n_members, team if part else None):
                 history.recovered = True
                 break
             _decay(model, settings.weight_decay, optimizer.param_groups[0]["lr"])
@@ -158,6 +168,7 @@ def train(
                 break
     if validate is not None or history.recovered:
         keeper.restore()
+    team.align(model.state_dict().values())
     model.zero_grad(set_to_none=True)
     return history
 
@@ -166,14 +177,22 @@ def _score(validate: Callable[[VAE], Tensor], model: VAE) -> Tensor:
     model.eval()  # users' modules may drop units or count batches
     scores = validate(model)
     model.train()
+    current_run().team.align([scores])
     return scores
 
 
-def gradient_step(loss: Tensor, optimizer: torch.optim.Optimizer, n_members: int) -> bool:
-    """Step down a loss summed over members; False, and no step, if it is not finite."""
+def gradient_step(
+    loss: Tensor, optimizer: torch.optim.Optimizer, n_members: int, team: Team | None = None
+) -> bool:
+    """Step down a loss summed over members; False, and no step, if it is not finite.
+
+    Of a team each process has the loss of its rows, and afterwards that of all rows.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if team is not None:
+        team.add_up(parameters, loss)
     norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0 * n_members)
     finite = math.isfinite(float(norm) + float(loss.detach()))
     if finite:
@@ -190,7 +209,8 @@ def one_cycle(
 
     Groups of parameters may have a peak of their own, their "lr".
     """
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
+    fused = active_device().type in FUSED or None
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=fused)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         [group["lr"] for group in optimizer.param_groups],

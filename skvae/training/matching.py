@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class MatchedBound:
     beta: float
     column_weights: Tensor
     fusion: str
+    by_rows: ClassVar[bool] = True
 
     def __call__(
         self, model: BlockVAE, table: TrainingTable, batch: Batch, generator: torch.Generator
@@ -45,30 +47,29 @@ class MatchedBound:
         observed = table.on_features(batch.observed)
         present, shifts = model.blocks.present(observed), model.experts(batch.features, observed)
         whole = model.view(shifts, observed, present)
-        cluster = torch.multinomial(
-            whole.share, self.n_samples, replacement=True, generator=generator
-        )
-        noise = torch.randn(*cluster.shape, model.n_components, generator=generator)
+        cluster = batch.choose(whole.share, self.n_samples, generator)
+        after = (self.n_samples, model.n_components)
+        noise = batch.draw(torch.randn, (), after, generator)
         rows = torch.arange(len(observed)).repeat_interleave(self.n_samples)
         z = whole.place(rows, noise.flatten(0, 1), cluster.flatten()).unflatten(0, cluster.shape)
         driven = model.decode(z[None])
         log_likelihood = model.log_likelihood(driven, batch.targets, batch.visible)[0]
         bound = (log_likelihood * self.column_weights).sum(-1)
         bound = (bound - self.beta * _divergence(model, whole, cluster)).mean(-1)
-        part = model.view(shifts, observed, self._choose(present, generator))
+        part = model.view(shifts, observed, self._choose(present, batch, generator))
         away = whole.centre.detach() - part.centre
         whitened = apply(part.patterns.root.mT, part.which, away)
         missed = 0.5 * whitened.square().sum(-1)
         return (bound - missed)[None]
 
-    def _choose(self, present: Tensor, generator: torch.Generator) -> Tensor:
+    def _choose(self, present: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
         """A subset of blocks for every row."""
         if self.fusion == "moe":
             weights = view_weights(views(present.shape[1], self.fusion), present)
-            chosen = torch.multinomial(weights, 1, generator=generator)
+            chosen = batch.choose(weights, 1, generator)
             return present & (chosen == torch.arange(present.shape[1]))
-        share = torch.rand(len(present), 1, generator=generator)
-        return present & (torch.rand(present.shape, generator=generator) < share)
+        share = batch.draw(torch.rand, (), (1,), generator)
+        return present & (batch.draw(torch.rand, (), present.shape[1:], generator) < share)
 
 
 def _divergence(model: BlockVAE, part: Product, cluster: Tensor) -> Tensor:

@@ -139,7 +139,7 @@ def weigh_evidence(
     parts = [order[r * size : (r + 1) * size] for r in folds]
     weight = data.weight.repeat(2 * N_FOLDS, 1)
     for r, part in enumerate(parts):
-        weight[[[r], [N_FOLDS + r]], part] = 0.0
+        weight[r::N_FOLDS, part] = 0.0
     none = torch.zeros_like(plan.selected)
     selected = torch.stack([plan.selected] * N_FOLDS + [none] * N_FOLDS)
     slopes = torch.full((2 * N_FOLDS,), slope)

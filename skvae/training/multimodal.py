@@ -21,6 +21,7 @@ from skvae.training.data import Tensors
 from skvae.training.density_settings import DensityReport, DensitySettings
 from skvae.training.loop import train
 from skvae.training.matching import N_HIDINGS, HeldOutBound, MatchedBound
+from skvae.training.run import current_run
 
 # Rows that the linear start and the clusters see.
 MOST_ROWS = 20_000
@@ -351,4 +352,5 @@ class MultimodalFitter:
         before = 0.0 if validate is None else float(validate(model))
         table = data.table(rows)
         self.report.history = train(model, table, bound, validate, settings.loop, self.generator)
-        return validate is None or float(validate(model)) > before + settings.tol
+        better = validate is None or float(validate(model)) > before + settings.tol
+        return current_run().team.agree(better)

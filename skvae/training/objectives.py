@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from skvae.inference.importance import importance_sample
 from skvae.models.vae import VAE
 from skvae.training.data import Batch, TrainingTable
 
-# (model, table, batch, generator) -> (n_members, batch)
+# (model, table, batch, generator) -> (n_members, batch). Those whose `by_rows` is true may be given
+# a part of a batch: a row's number does not depend on the others'.
 Objective = Callable[[VAE, TrainingTable, Batch, torch.Generator], Tensor]
 
 
@@ -38,11 +40,16 @@ class ImportanceWeightedBound:
     beta: float = 1.0
     free_bits: float = 0.0
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether a row's bound depends on the row alone."""
+        return not self.free_bits
+
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
     ) -> Tensor:
-        shape = (model.n_members, len(batch.features), self.n_samples, model.n_components)
-        noise = torch.randn(shape, generator=generator)
+        after = (self.n_samples, model.n_components)
+        noise = batch.draw(torch.randn, (model.n_members,), after, generator)
         sample = importance_sample(
             model,
             batch.features,
@@ -82,6 +89,11 @@ class WarmUp:
     n_steps: int
     taken: int = 0
 
+    @property
+    def by_rows(self) -> bool:
+        """As of the bound."""
+        return self.bound.by_rows
+
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
     ) -> Tensor:
@@ -111,12 +123,13 @@ class MaskedReconstruction:
 
     most: float = 0.4
     weight_of_shown: float = 0.1
+    by_rows: ClassVar[bool] = True
 
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
     ) -> Tensor:
-        share = self.most * torch.rand(len(batch.features), 1, generator=generator)
-        hidden = torch.rand(batch.observed.shape, generator=generator) < share
+        share = self.most * batch.draw(torch.rand, (), (1,), generator)
+        hidden = batch.draw(torch.rand, (), batch.observed.shape[1:], generator) < share
         shown = batch.visible & ~hidden
         posterior = model.posterior(batch.features, table.on_features(shown))
         driven = model.decode(posterior.centre.unsqueeze(-2))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ class PosteriorMatching:
     """
 
     teacher: VAE
+    by_rows: ClassVar[bool] = True
 
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
@@ -54,12 +56,12 @@ class PosteriorMatching:
             if isinstance(whole, Posterior):
                 noise = sigma_points(self.teacher.n_components)
             else:
-                shape = (1, len(batch.features), SAMPLED_PAIRS, self.teacher.n_components)
-                half = torch.randn(shape, generator=generator)
+                after = (SAMPLED_PAIRS, self.teacher.n_components)
+                half = batch.draw(torch.randn, (1,), after, generator)
                 noise = torch.cat([half, -half], dim=2)
             z = whole.rsample(noise)[0]
-        share = MOST_HIDDEN * torch.rand(len(batch.features), 1, generator=generator)
-        hidden = torch.rand(batch.observed.shape, generator=generator) < share
+        share = MOST_HIDDEN * batch.draw(torch.rand, (), (1,), generator)
+        hidden = batch.draw(torch.rand, (), batch.observed.shape[1:], generator) < share
         shown = table.on_features(batch.visible & ~hidden)
         return model.posterior(batch.features, shown, batch.context).log_prob_at(z).mean(-1)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from skvae.training.checkpoint import Checkpoint, restore, state_of
+from skvae.training.team import Team
 
 # How often those who watch hear of a loop.
 N_REPORTS = 20
@@ -40,8 +41,11 @@ class Run:
     checkpoint : Checkpoint or None
     generators : list of torch.Generator
         That loops draw from beside their own.
+    team : Team
+        Processes that go through the fit together. The first alone has watchers, and writes
+        checkpoints.
     interrupted : bool
-        Loops end before their next step.
+        Loops end before their next step; those of a team at their next report, together.
     cut : bool
         Whether a loop ended because of that.
     n_stages : int
@@ -51,9 +55,23 @@ class Run:
     watchers: tuple[Watcher, ...] = ()
     checkpoint: Checkpoint | None = None
     generators: list[torch.Generator] = field(default_factory=list)
+    team: Team = field(default_factory=Team)
     interrupted: bool = False
+    agreed: bool = False
     cut: bool = False
     n_stages: int = 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether all loops end."""
+        return self.interrupted if self.team.size == 1 else self.agreed
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any process stops a loop; they tell each other of interruptions, too."""
+        if self.team.size == 1:
+            return stop
+        stop, self.agreed = self.team.any([stop, self.interrupted])
+        return stop
 
     def stage(self, name: str, n_steps: int, parts: Mapping[str, Any]) -> Stage:
         """A loop of so many steps.
@@ -104,7 +122,11 @@ class Stage:
         checkpoint = self.run.checkpoint
         # After a loop that was cut short nothing is as it would be: not worth keeping.
         self._skipped = self.run.cut
-        kept = None if checkpoint is None else checkpoint.read(self.number, self.name)
+        kept = None
+        if checkpoint is not None:
+            if self.run.team.rank == 0:
+                kept = checkpoint.read(self.number, self.name)
+            kept = self.run.team.agree(kept)
         if kept is not None:
             self.step, self._finished = int(kept["step"]), bool(kept["finished"])
             for key, part in self.parts.items():
@@ -116,7 +138,7 @@ class Stage:
     def __iter__(self) -> Iterator[int]:
         every = self._every
         while not self._finished and self.step < self.n_steps:
-            if self.run.interrupted:
+            if self.run.ends:
                 self.run.cut = True
                 return
             yield self.step + 1
@@ -125,8 +147,11 @@ class Stage:
             if checkpoint is not None and checkpoint.is_due:
                 self._save()
             at_mark = self.step % every == 0 or self.step == self.n_steps
+            if not at_mark:
+                continue
             # Every watcher shall hear of it.
-            if at_mark and any([watcher.report(self) for watcher in self.run.watchers]):
+            stop = any([watcher.report(self) for watcher in self.run.watchers])
+            if self.run.agree(stop):
                 return
 
     @property
@@ -152,7 +177,7 @@ class Stage:
             watcher.end(self)
 
     def _save(self) -> None:
-        if self.run.checkpoint is not None:
+        if self.run.checkpoint is not None and self.run.team.rank == 0:
             parts = {key: state_of(part) for key, part in self.parts.items()}
             state = {"step": self.step, "finished": self._finished, "parts": parts}
             self.run.checkpoint.write(self.number, self.name, state)

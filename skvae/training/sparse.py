@@ -15,6 +15,7 @@ from skvae.models.vae import VAE
 from skvae.training.data import Batch, TrainingTable
 from skvae.training.loop import History, LoopSettings, train
 from skvae.training.objectives import Objective
+from skvae.training.run import current_run
 
 # Inverse scale of the slab; the spike's grows with the root of the number of rows, as the noise of
 # the sum of so many gradients does, from this on.
@@ -42,6 +43,11 @@ class SparseBound:
     bound: Objective
     prior: SpikeAndSlab
     n_rows: int
+
+    @property
+    def by_rows(self) -> bool:
+        """As of the bound."""
+        return bool(getattr(self.bound, "by_rows", False))
 
     def __call__(
         self, model: VAE, table: TrainingTable, batch: Batch, generator: torch.Generator
@@ -127,6 +133,7 @@ def train_sparse(
         Of the noise under which masks are tested.
     """
     objective = SparseBound(bound, mask_prior(table), table.n_rows)
+    team = current_run().team
     whole = History()
     path: list[tuple[Tensor, dict[str, Tensor]]] = []
     for level in (0.0, *LEVELS):
@@ -135,6 +142,7 @@ def train_sparse(
             before = model.is_open.clone()
             model.eval()  # users' encoders may drop units
             close_masks(model, table, level, seed)
+            team.align([model.is_open])
             model.train()
             if torch.equal(before, model.is_open):
                 continue
@@ -158,7 +166,8 @@ def train_sparse(
         model.eval()
         path.append((judge(model)[0].double() - _price(model, table), state))
         model.train()
-    model.load_state_dict(path[_sparsest(torch.stack([each for each, _ in path]))][1])
+    chosen = team.agree(_sparsest(torch.stack([each for each, _ in path])))
+    model.load_state_dict(path[chosen][1])
     return whole
 
 
