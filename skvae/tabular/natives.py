@@ -106,7 +106,7 @@ def _cells(nw: Any, series: Any) -> Any:
 
 def _nullable(kind: Any, series: Any, dtype: np.dtype) -> Any:
     absent = np.array(series.is_null().to_numpy(), dtype=bool)
-    filled = series.fill_null(False if dtype == bool else 0)
+    filled = series.fill_null(False if dtype.kind == "b" else 0)
     return kind(np.array(filled.to_numpy(), dtype=dtype), absent)
 
 
