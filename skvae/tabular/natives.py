@@ -94,9 +94,9 @@ def _cells(nw: Any, series: Any) -> Any:
         return series.to_numpy()
     small = not isinstance(dtype, (nw.Int128, nw.UInt128))
     if dtype.is_integer() and small:
-        return _nullable(pd.arrays.IntegerArray, series, 0)
+        return _nullable(pd.arrays.IntegerArray, series, np.dtype(str(dtype).lower()))
     if isinstance(dtype, nw.Boolean):
-        return _nullable(pd.arrays.BooleanArray, series, False)
+        return _nullable(pd.arrays.BooleanArray, series, np.dtype(bool))
     if isinstance(dtype, nw.Enum):
         return pd.Categorical(series.to_list(), categories=list(dtype.categories), ordered=True)
     cells = np.empty(len(series), dtype=object)
@@ -104,9 +104,10 @@ def _cells(nw: Any, series: Any) -> Any:
     return cells
 
 
-def _nullable(kind: Any, series: Any, blank: Any) -> Any:
+def _nullable(kind: Any, series: Any, dtype: np.dtype) -> Any:
     absent = np.array(series.is_null().to_numpy(), dtype=bool)
-    return kind(np.array(series.fill_null(blank).to_numpy()), absent)
+    filled = series.fill_null(False if dtype.kind == "b" else 0)
+    return kind(np.array(filled.to_numpy(), dtype=dtype), absent)
 
 
 def _plain(column: pd.Series) -> Any:

@@ -183,7 +183,8 @@ class Reservoir:
         if self.size is not None and self._n_seen > self.size:
             piece = self._with_key(piece)
             piece = piece.take(self._may_stay(piece))
-        self._pieces.append(piece)
+        if len(piece.number):
+            self._pieces.append(piece)
         if sum(len(one.number) for one in self._pieces) > self._room:
             self._drop()
 

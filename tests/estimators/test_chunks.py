@@ -1,5 +1,6 @@
 """Tables in chunks, tables longer than `subsample`, and answers part by part."""
 
+import builtins
 import os
 import re
 from itertools import pairwise
@@ -74,7 +75,7 @@ def test_chunks_are_the_table(name, subsample):
 
 @pytest.mark.parametrize("subsample", [60, 5000])
 def test_arrays_in_chunks(subsample):
-    X = mixed_frame()[["f", "i"]].to_numpy(dtype=float)
+    X = mixed_frame()[["f", "i"]].to_numpy(dtype=float, na_value=np.nan)
     whole = VAEImputer(**QUICK, subsample=subsample).fit(X).transform(X)
     parts = (X[a : a + 50] for a in range(0, len(X), 50))
     chunked = VAEImputer(**QUICK, subsample=subsample).fit(parts).transform(X)
@@ -340,6 +341,22 @@ def test_tables_in_memory_are_asked_in_parts(monkeypatch):
 def test_bad_chunks(chunks, error, words):
     with pytest.raises(error, match=words):
         VAEImputer(**QUICK, subsample=60).fit(chunks(mixed_frame()))
+
+
+def test_without_pyarrow(monkeypatch, folder):
+    find = builtins.__import__
+
+    def without_pyarrow(name, *args, **kwargs):
+        if name.split(".")[0] == "pyarrow":
+            raise ImportError(name)
+        return find(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
+    with pytest.raises(ImportError, match=r"pip install 'skvae\[parquet\]'"):
+        VAEImputer(**QUICK).fit(folder)
+    frame = mixed_frame()
+    with pytest.raises(ImportError, match=r"skvae\[parquet\]"):
+        map_chunks(lambda chunk: chunk, frame, out=folder / "out.parquet")
 
 
 def test_ordered_categories_that_differ():
