@@ -160,8 +160,11 @@ class _Outcome:
 
 def _fit_here(fabric: Any, task: _Task) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    team = ProcessTeam(fabric.autocast, fabric.device)
     estimator, error, trace = task.estimator, None, ""
+    if estimator.engine.forks:
+        # Threads of the calling process are not here, and OpenMP would wait for them for ever.
+        torch.set_num_threads(1)
+    team = ProcessTeam(fabric.autocast, fabric.device)
     _joined.set((estimator, team))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

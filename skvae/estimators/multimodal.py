@@ -111,9 +111,10 @@ class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTabl
         and holes which the sample lacks; None takes all of them.
     device : str, default="cpu"
         Where networks are trained and asked: "cpu", "cuda", "mps", a name that torch knows, or
-        "auto", the fastest of them that this machine has.
+        "auto", the first of "cuda", "mps" and "cpu" that is here. Parallel jobs each have a copy
+        of table and models there.
     engine : skvae.FabricEngine or None, default=None
-        Trains in several processes.
+        Trains in several processes, or in mixed precision.
     checkpoint : str, path-like or None, default=None
         Folder in which a long fit keeps its state; the same fit, killed, goes on from there.
     random_state : int, RandomState instance or None, default=None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from skvae.inference.devices import find_device
+from skvae.inference.devices import CPU, find_device
 
 # Strategies under which every process has the whole model: models of tables are small.
 SCRIPTED = ("auto", "ddp")
@@ -64,8 +64,8 @@ class FabricEngine:
     one of them: what they collect stays there. An error in one process alone leaves the others
     waiting until torch's time limit.
 
-    Processes that are forked inherit what the calling one has computed with: after work on several
-    threads, or on a GPU, take "ddp_spawn".
+    Processes that are forked compute on one thread each, and cannot use a GPU that the calling one
+    has used; "ddp_spawn" shares the machine's threads out, unless OMP_NUM_THREADS says otherwise.
 
     Raises
     ------
@@ -106,6 +106,11 @@ class FabricEngine:
         """Whether a fit starts its processes itself."""
         return self.strategy in LAUNCHING and not self.alone
 
+    @property
+    def forks(self) -> bool:
+        """Whether these begin as copies of the calling one."""
+        return self.launches and self.strategy != "ddp_spawn"
+
     def fabric(self) -> Any:
         """The Fabric of these settings.
 
@@ -122,8 +127,10 @@ class FabricEngine:
             raise ImportError(
                 "FabricEngine needs lightning-fabric: pip install 'skvae[fabric]'."
             ) from error
-        if self.accelerator not in ("cpu", "gpu"):
+        if self.accelerator != "gpu":
             find_device(self.accelerator)
+        elif find_device("auto") == CPU:
+            find_device("cuda")  # says what there is
         settings: dict[str, Any] = {
             "accelerator": self.accelerator,
             "strategy": "auto" if self.alone else self.strategy,
@@ -131,7 +138,8 @@ class FabricEngine:
             "num_nodes": self.num_nodes,
             "precision": self.precision,
         }
-        return Fabric(**settings)
+        with quiet_fabric(launches=False):
+            return Fabric(**settings)
 
 
 @contextmanager
