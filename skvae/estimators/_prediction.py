@@ -12,9 +12,7 @@ import torch
 from skvae.inference import Ensemble, Table
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.scored import ScoredRows, Share
-from skvae.tabular.scaling import TableScaler
-
-LARGEST = np.finfo(np.float64).max
+from skvae.tabular.scaling import LARGEST, TableScaler
 
 
 def scaled_table(scaler: TableScaler, values: np.ndarray, observed: np.ndarray) -> Table:
@@ -116,12 +114,13 @@ class TablePredictor:
         generator = torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
         drawn = self.ensemble.draw(table, n_draws, generator).double().numpy()
         centre = self._centre(table)
-        mean = self.ensemble.moments(table)[0].double().numpy() * scaler.scale + scaler.mean
+        mean = self._raw(self.ensemble.moments(table)[0])
         kinds = np.array(scaler.kinds)
         # Columns with a floor are moved by a factor, so that no draw falls below it.
         floored = np.isin(kinds, ["positive", "count"])
         ratio = np.divide(centre, mean, out=np.ones_like(mean), where=floored & (mean > 0))
         ratio = np.minimum(ratio, 10.0)
+        most = 2 * np.where(kinds == "count", scaler.high, 0.0)
         for draw in scaler.from_targets(drawn):
             with np.errstate(over="ignore"):
                 away = np.clip(
@@ -130,7 +129,7 @@ class TablePredictor:
                 moved = np.where(kinds == "continuous", centre + away, draw * ratio)
             # Rounding to the nearest count would pull scaled draws to zero; this keeps the mean.
             whole = np.floor(moved + random.random_sample(moved.shape))
-            whole = np.minimum(whole, 2 * scaler.high)
+            whole = np.minimum(whole, most)
             moved = np.where(kinds == "count", whole, moved)
             if self.hidden is not None:
                 moved = np.where(self.hidden.columns, draw, moved)
@@ -148,7 +147,8 @@ class TablePredictor:
         if rows.size:
             scaler, table = self.scaler, self._table(values[rows], observed[rows])
             points = self._centre(table)
-            spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
+            with np.errstate(over="ignore"):
+                spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
             # What varies within a range has no larger deviation; fmin also passes over NaN.
             spread = np.where(scaler.numeric, np.fmin(spread, self._width), 0.0)
             ends = self.calibration.bounds(coverage)
@@ -188,14 +188,19 @@ class TablePredictor:
     def _centre(self, table: Table) -> np.ndarray:
         """Conditional means, no further out than half the width of the range at fit, and codes."""
         scaler = self.scaler
-        points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
+        points = self._raw(self.ensemble.point(self.ensemble.statistics(table)))
         reach = np.where(scaler.numeric, 0.5 * self._width, np.inf)
         if self.hidden is not None:
             reach = np.where(self.hidden.columns, np.inf, reach)
         with np.errstate(over="ignore"):
-            points = points * scaler.scale + scaler.mean
             points = np.clip(points, scaler.low - reach, scaler.high + reach)
         return self._within(points)
+
+    def _raw(self, means: torch.Tensor) -> np.ndarray:
+        """Finite numbers in the table's units, from regression units."""
+        with np.errstate(over="ignore"):
+            raw = means.double().numpy() * self.scaler.scale + self.scaler.mean
+        return np.clip(raw, -LARGEST, LARGEST)
 
     def _within(self, raw: np.ndarray) -> np.ndarray:
         """Values that the columns can have, and holes can hide."""
