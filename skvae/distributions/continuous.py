@@ -24,8 +24,9 @@ from skvae.distributions.sampling import (
 )
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-# exp(80) times anything reasonable still fits in single precision.
-LOG_VALUE_CAP = 80.0
+# exp(80) times anything reasonable still fits in single precision; beyond, values grow no further
+# than by so many nats.
+LOG_VALUE_CAP, LOG_VALUE_REST = 80.0, 4.0
 # Log scales that depend on z: how far from the common one, and no lower than this in all.
 LOG_RATIO_CAP, LOG_SCALE_FLOOR = 6.0, -8.0
 # Median absolute deviation of a standard normal variable.
@@ -214,7 +215,8 @@ class LogNormal(Likelihood):
     """Positive columns; driven: mean of log x, free: log standard deviation of log x.
 
     The density is in the units of x, so the Jacobian ``-log x`` is part of it. Means and samples
-    beyond ``exp(80)`` are capped softly, see :func:`skvae.distributions.base.soft_cap`.
+    beyond ``exp(80)`` are capped softly, see :func:`skvae.distributions.base.soft_cap`, and at
+    ``exp(84)``.
     """
 
     n_driven = 1
@@ -229,17 +231,18 @@ class LogNormal(Likelihood):
 
     def mean(self, driven: Tensor, free: Tensor) -> Tensor:
         half_variance = 0.5 * (2 * free.squeeze(-1)).exp()
-        return soft_cap(driven.squeeze(-1) + half_variance, LOG_VALUE_CAP).exp()
+        return _bounded_exp(driven.squeeze(-1) + half_variance)
 
     def variance(self, driven: Tensor, free: Tensor) -> Tensor:
         # Half the cap, so that the square of the mean stays within single precision.
         log_mean = soft_cap(self.mean(driven, free).log(), LOG_VALUE_CAP / 2)
-        return (2 * log_mean).exp() * torch.expm1((2 * free.squeeze(-1)).exp().clamp(max=20.0))
+        ratio = torch.expm1((2 * free.squeeze(-1)).exp().clamp(max=20.0))
+        return ((2 * log_mean).exp() * ratio).clamp(max=torch.finfo(driven.dtype).max)
 
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        return soft_cap(Gaussian().sample(driven, free, generator), LOG_VALUE_CAP).exp()
+        return _bounded_exp(Gaussian().sample(driven, free, generator))
 
     def init_driven(self, x: Tensor, observed: Tensor) -> Tensor:
         return Gaussian().init_driven(*self._log_positive(x, observed))
@@ -251,6 +254,11 @@ class LogNormal(Likelihood):
     def _log_positive(x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         usable = observed & (x > 0)
         return x.where(usable, 1.0).log(), usable
+
+
+def _bounded_exp(log_value: Tensor) -> Tensor:
+    """A finite number, however large the logarithm."""
+    return soft_cap(log_value, LOG_VALUE_CAP).clamp(max=LOG_VALUE_CAP + LOG_VALUE_REST).exp()
 
 
 def _masked_median(x: Tensor, observed: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
         weight = _check_sample_weight(sample_weight, table.data, dtype=np.float64)
         if (weight < 0).any() or not weight.any():
             raise ValueError("sample_weight must be non-negative and not zero everywhere.")
-        weight = weight / weight.max()  # only ratios count, and sums must not overflow
+        weight = relative_weights(weight)
         keep = weight > 0
         if not keep.all():  # a weight of zero is a row that is not there
             table, weight = table.take(keep), weight[keep]
@@ -279,6 +279,15 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
+
+
+def relative_weights(weight: np.ndarray) -> np.ndarray:
+    """Weights in units of the largest; zero for those that single precision takes for zero.
+
+    Only ratios count, and sums must not overflow.
+    """
+    weight = weight / weight.max()
+    return np.where(weight < np.finfo(np.float32).tiny, 0.0, weight)
 
 
 def refuse_without_model() -> NoReturn:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skvae.estimators._base import relative_weights
 from skvae.estimators._chunked_labels import ChunkedClassifierFit
 from skvae.estimators._class_density import ClassDensity, RowDensity
 from skvae.estimators._class_probabilities import (
@@ -77,7 +78,7 @@ class FittedClassifier(ChunkedClassifierFit, DensityEstimator):
         n_given = as_table(X).data.shape[0]
         if labels is not None and len(labels) == n_given and len(weight) < n_given:
             given = np.asarray(sample_weight, dtype=float)
-            labels = labels[given / given.max() > 0]  # rows of weight 0 are not there
+            labels = labels[relative_weights(given) > 0]  # rows of weight 0 are not there
             n_given = len(weight)
         self.classes_, codes = read_labels(labels, n_given)
         encoded = Rows(*self._codec.encode(rows))

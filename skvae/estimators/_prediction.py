@@ -14,9 +14,8 @@ from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.devices import CPU
 from skvae.inference.scored import ScoredRows, Share
 from skvae.inference.session import where_it_is
-from skvae.tabular.scaling import TableScaler
+from skvae.tabular.scaling import LARGEST, TableScaler
 
-LARGEST = np.finfo(np.float64).max
 # Rows whose features and statistics, one for every level, are held at once. A multiple of the rows
 # that densities draw for together: draws do not hang on it.
 ROWS_AT_ONCE = 8192
@@ -129,6 +128,7 @@ class TablePredictor:
         floored = np.isin(kinds, ["positive", "count"])
         ratio = np.divide(centre, mean, out=np.ones_like(mean), where=floored & (mean > 0))
         ratio = np.minimum(ratio, 10.0)
+        most = 2 * np.where(kinds == "count", scaler.high, 0.0)
         for place in range(n_draws):
             draw = scaler.from_targets(drawn[place].astype(np.float64))
             with np.errstate(over="ignore"):
@@ -138,7 +138,7 @@ class TablePredictor:
                 moved = np.where(kinds == "continuous", centre + away, draw * ratio)
             # Rounding to the nearest count would pull scaled draws to zero; this keeps the mean.
             whole = np.floor(moved + random.random_sample(moved.shape))
-            whole = np.minimum(whole, 2 * scaler.high)
+            whole = np.minimum(whole, most)
             moved = np.where(kinds == "count", whole, moved)
             if self.hidden is not None:
                 moved = np.where(self.hidden.columns, draw, moved)
@@ -160,13 +160,12 @@ class TablePredictor:
             (
                 self.ensemble.draw(table, n_draws, generator).numpy(),
                 self._centre(table),
-                self.ensemble.moments(table)[0].double().numpy(),
+                self._raw(self.ensemble.moments(table)[0]),
             )
             for _, table in self._parts(values, observed)
         ]
         drawn, centres, means = zip(*each, strict=True)
-        mean = np.concatenate(means) * self.scaler.scale + self.scaler.mean
-        return np.concatenate(drawn, axis=1), np.concatenate(centres), mean
+        return np.concatenate(drawn, axis=1), np.concatenate(centres), np.concatenate(means)
 
     @where_it_is
     def bounds(
@@ -176,7 +175,8 @@ class TablePredictor:
         scaler, lower, upper = self.scaler, values.copy(), values.copy()
         for rows, table in self._parts(values, observed):
             points = self._centre(table)
-            spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
+            with np.errstate(over="ignore"):
+                spread = self.ensemble.moments(table)[1].double().sqrt().numpy() * scaler.scale
             # What varies within a range has no larger deviation; fmin also passes over NaN.
             spread = np.where(scaler.numeric, np.fmin(spread, self._width), 0.0)
             ends = self.calibration.bounds(coverage)
@@ -238,14 +238,19 @@ class TablePredictor:
     def _centre(self, table: Table) -> np.ndarray:
         """Conditional means, no further out than half the width of the range at fit, and codes."""
         scaler = self.scaler
-        points = self.ensemble.point(self.ensemble.statistics(table)).double().numpy()
+        points = self._raw(self.ensemble.point(self.ensemble.statistics(table)))
         reach = np.where(scaler.numeric, 0.5 * self._width, np.inf)
         if self.hidden is not None:
             reach = np.where(self.hidden.columns, np.inf, reach)
         with np.errstate(over="ignore"):
-            points = points * scaler.scale + scaler.mean
             points = np.clip(points, scaler.low - reach, scaler.high + reach)
         return self._within(points)
+
+    def _raw(self, means: torch.Tensor) -> np.ndarray:
+        """Finite numbers in the table's units, from regression units."""
+        with np.errstate(over="ignore"):
+            raw = means.double().numpy() * self.scaler.scale + self.scaler.mean
+        return np.clip(raw, -LARGEST, LARGEST)
 
     def _within(self, raw: np.ndarray) -> np.ndarray:
         """Values that the columns can have, and holes can hide."""

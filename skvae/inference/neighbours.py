@@ -47,12 +47,14 @@ class LocalSource:
     rows : Table
         The references, as each replica may see them.
     centres : Tensor of shape (p, n_replicas, m, r + 2)
-        Of the references with column j hidden, for all members of a replica in a row, in units of
-        their spread and with the sign changed; then half their squared norm, `FAR` where j is not
-        known, and one.
+        Of the references with column j hidden, for all members of a replica in a row, from their
+        origin in units of their spread and with the sign changed; then half their squared norm,
+        `FAR` where j is not known, and one.
     errors : Tensor of shape (n_members, m, n_statistics)
     weight : Tensor of shape (m,)
-    scale : Tensor of shape (n_replicas, 1, r)
+    origin, scale : Tensor of shape (n_replicas, 1, r)
+        Of the centres: far from zero, and close to each other, they would have no distances but
+        rounding errors.
     stat_columns : LongTensor of shape (n_statistics,)
     """
 
@@ -61,6 +63,7 @@ class LocalSource:
     centres: Tensor
     errors: Tensor
     weight: Tensor
+    origin: Tensor
     scale: Tensor
     stat_columns: Tensor
 
@@ -99,6 +102,7 @@ class LocalSource:
         known = observed & (weight > 0)[:, None]
         statistics, centre = base.predict(rows)
         centre = _by_replica(centre, n_replicas)
+        origin = centre.mean(1, keepdim=True)
         scale = centre.std(1, keepdim=True, correction=0).clamp(min=1e-6)
         # A component that hardly moves would count by its rounding errors.
         scale = torch.maximum(scale, 1e-3 * scale.amax(-1, keepdim=True))
@@ -112,13 +116,13 @@ class LocalSource:
             mine = stat_columns == j
             seen = base.model.members(known[..., j]).unsqueeze(-1)
             errors[..., mine] = (truth - statistics)[..., mine].where(seen, 0.0)
-            centre = _by_replica(centre, n_replicas) / scale
+            centre = (_by_replica(centre, n_replicas) - origin) / scale
             half = 0.5 * centre.square().sum(-1)
             half = half.where(known[..., j], FAR)
             centres[j] = torch.cat(
                 [-centre, half.unsqueeze(-1), torch.ones_like(half)[..., None]], -1
             )
-        return cls(base, rows, centres, errors, weight, scale, stat_columns)
+        return cls(base, rows, centres, errors, weight, origin, scale, stat_columns)
 
     @property
     def chunk_size(self) -> int:
@@ -131,7 +135,7 @@ class LocalSource:
 
     def _of_chunk(self, part: Table) -> Tensor:
         statistics, centre = self.base.predict(part)
-        centre = _by_replica(centre, len(self.scale)) / self.scale
+        centre = (_by_replica(centre, len(self.scale)) - self.origin) / self.scale
         apart = _distance_of_shown(part, self.rows, self.model.inputs.clip).sqrt_()
         hidden = ~part.masks[0]
         for j in range(hidden.shape[-1]):

@@ -9,6 +9,8 @@ import numpy as np
 
 # Beyond this quantile of the training scores their tail is taken for exponential.
 TAIL_START = 0.95
+# Scores this close, in units of their typical size, are tied: rounding tells such rows apart.
+TIED = 1e-4
 
 
 class MarginalTails:
@@ -86,7 +88,8 @@ class _Tails:
         if nominal:
             no_more = mass[None, :] <= mass[:, None] * (1 + 1e-9)
             by_level = np.minimum(-np.log((no_more * mass).sum(axis=1).clip(1e-300)), rare)
-        centre = points - mass @ points if len(points) else points
+        half = 0.5 * points  # whose differences never overflow
+        centre = half - mass @ half if len(points) else points
         centre = centre / max(np.abs(centre).max(initial=0.0), 1e-300)  # cubes must not overflow
         return cls(points, below, rare, bool(mass @ centre**3 < 0), by_level)
 
@@ -130,7 +133,8 @@ class ScoreTail:
     @classmethod
     def fit(cls, scores: np.ndarray, weight: np.ndarray) -> ScoreTail:
         """From training scores, large where rows are odd."""
-        points, place = np.unique(scores, return_inverse=True)
+        unit = TIED * max(float(np.median(np.abs(scores))), 1.0)
+        points, place = np.unique(np.round(scores / unit) * unit, return_inverse=True)
         mass = np.bincount(place, weights=weight) / weight.sum()
         below = np.cumsum(mass)
         last = min(int(np.searchsorted(below, TAIL_START)), len(points) - 1)

@@ -87,8 +87,10 @@ def quantile_edges(features: Tensor, observed: Tensor, n_bins: int) -> tuple[Ten
             # Few distinct values are their own edges; the rest lie past the last and stay silent.
             cuts = values[-1] + torch.arange(1.0, n_bins + 2.0, dtype=features.dtype)
             cuts[: len(values)] = values
-        # Repeated quantiles would make empty bins, whose slope is infinite.
-        cuts = cuts + 1e-3 * torch.arange(n_bins + 1, dtype=features.dtype)
+        # Repeated quantiles would make empty bins, whose slope is infinite, and so would steps that
+        # are lost beside large numbers.
+        step = 1e-3 * max(1.0, 1e-3 * float(cuts.abs().max()))
+        cuts = cuts + step * torch.arange(n_bins + 1, dtype=features.dtype)
         edges.append(torch.cummax(cuts, 0).values)
         encoded.append(j)
     if not edges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ LINKS = {"positive": np.log, "count": np.log1p}
 SMALLEST_SCALE = 1e-8
 # Generative targets beyond these have no square, or no logarithm, in single precision.
 LARGEST_SCORE, LARGEST_RATIO = 1e15, 1e30
+LARGEST, SMALLEST = float(np.finfo(np.float64).max), float(np.finfo(np.float64).smallest_subnormal)
 # Beyond so many different values the gaps between them matter little, and a column is continuous.
 MOST_LEVELS = 4096
 
@@ -98,7 +100,8 @@ class TableScaler:
                 continue
             if kind in LINKS:
                 x = LINKS[kind](np.where(seen, x, 1.0))
-            out[:, spec.features.start] = np.where(seen, (x - spec.location) / spec.scale, 0.0)
+            scores = standardised(x, spec.location, spec.scale)
+            out[:, spec.features.start] = np.where(seen, scores, 0.0)
         return out
 
     def targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -110,7 +113,7 @@ class TableScaler:
             If a value is too far from those seen at fit for single precision.
         """
         with np.errstate(over="ignore"):
-            targets = np.where(observed, (values - self._shift) / self._unit, 1.0)
+            targets = np.where(observed, standardised(values, self._shift, self._unit), 1.0)
         kinds = np.array(self.kinds)
         size = np.abs(targets)
         strange = size > np.where(kinds == "continuous", LARGEST_SCORE, LARGEST_RATIO)
@@ -131,7 +134,8 @@ class TableScaler:
 
     def regression_targets(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Regression targets, float32 of shape (n, n_columns); see the class."""
-        return np.where(observed, (values - self.mean) / self.scale, 0.0).astype(np.float32)
+        scores = standardised(values, self.mean, self.scale)
+        return np.where(observed, scores, 0.0).astype(np.float32)
 
     @property
     def _shift(self) -> np.ndarray:
@@ -148,8 +152,9 @@ class TableScaler:
         return unit
 
     def from_targets(self, targets: np.ndarray) -> np.ndarray:
-        """Raw numbers and codes from generative targets (..., n_columns)."""
-        return targets * self._unit + self._shift
+        """Raw numbers and codes from generative targets (..., n_columns), none infinite."""
+        with np.errstate(over="ignore"):
+            return np.clip(targets * self._unit + self._shift, -LARGEST, LARGEST)
 
     @property
     def regression_from_targets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +169,15 @@ class TableScaler:
     def log_jacobians(self, observed: np.ndarray) -> np.ndarray:
         """Of every row, over what is observed of it, bool (n, p); shape (n,)."""
         return np.where(observed, self.log_jacobian, 0.0).sum(axis=1)
+
+
+def standardised(x: np.ndarray, location: Any, scale: Any) -> np.ndarray:
+    """``(x - location) / scale``, also of numbers further apart than any number is large."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = x - location
+        scores = away / scale
+        far = np.isinf(away)
+        return np.where(far, x / scale - location / scale, scores) if far.any() else scores
 
 
 def repeated_levels(x: np.ndarray) -> np.ndarray:
@@ -190,4 +204,5 @@ def _moments(x: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     weight = weight / weight.sum()
     mean = float(weight @ y)
     scale = max(float(np.sqrt(weight @ (y - mean) ** 2)), SMALLEST_SCALE)
-    return mean * half + middle, scale * half
+    # Among the smallest numbers there are, a scale must not vanish.
+    return mean * half + middle, max(scale * half, SMALLEST)
