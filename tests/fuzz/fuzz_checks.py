@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import sklearn.utils
-from pandas.api import types
-
 from fuzz_tables import NEW_ROWS, as_frame
+from pandas.api import types
 
 import skvae
 
@@ -105,8 +104,10 @@ def holes_of(table, sentinel=None):
         for j in range(frame.shape[1]):
             cells = frame.iloc[:, j].to_numpy(dtype=object)
             kind = isinstance(sentinel, str)
-            same = [isinstance(c, str) == kind and not h and c == sentinel
-                    for c, h in zip(cells, holes[:, j], strict=True)]
+            same = [
+                isinstance(c, str) == kind and not h and c == sentinel
+                for c, h in zip(cells, holes[:, j], strict=True)
+            ]
             holes[:, j] |= np.array(same, dtype=bool)
     return holes
 

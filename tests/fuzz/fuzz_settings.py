@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, settings
 from fuzz_tables import live
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 # Tables for each estimator: in the ordinary run, always the same, and with -m slow.
@@ -39,8 +39,13 @@ def parameters(recipe, **own):
         "n_importance_samples": st.integers(1, 4),
         "beta": st.sampled_from([1.0, 1.0, 0.3, 4.0, 0.0]),
         "likelihood": st.sampled_from(
-            [None, None, {"continuous": "student_t"}, {"continuous": "heteroscedastic"},
-             {"continuous": "gaussian", "count": "poisson"}]
+            [
+                None,
+                None,
+                {"continuous": "student_t"},
+                {"continuous": "heteroscedastic"},
+                {"continuous": "gaussian", "count": "poisson"},
+            ]
         ),
         "max_categories": st.sampled_from([100, 100, 2, 3]),
         "learning_rate_init": st.sampled_from([5e-3, 5e-3, 1e-4, 0.3]),

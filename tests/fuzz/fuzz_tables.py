@@ -28,8 +28,9 @@ NAMES = {
     "words": lambda p: [f"c{j}" for j in range(p)],
     "numbers": lambda p: list(range(7, 7 + p)),
     "pairs": lambda p: pd.MultiIndex.from_tuples([(f"g{j % 2}", j) for j in range(p)]),
-    "odd words": lambda p: ["", "ä ö", "x0", "a\nb", "'", "value", "row", "{}"][:p]
-    + [f"c{j}" for j in range(8, p)],
+    "odd words": lambda p: (
+        ["", "ä ö", "x0", "a\nb", "'", "value", "row", "{}"][:p] + [f"c{j}" for j in range(8, p)]
+    ),
     "days": lambda p: list(pd.date_range("2020", periods=p)),
 }
 REFUSED_NAMES = {

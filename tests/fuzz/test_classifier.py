@@ -4,7 +4,15 @@ import copy
 
 import numpy as np
 import pandas as pd
-from fuzz_checks import check_complete, check_new_rows, check_rows, check_same, loud, of_far_values, refused
+from fuzz_checks import (
+    check_complete,
+    check_new_rows,
+    check_rows,
+    check_same,
+    loud,
+    of_far_values,
+    refused,
+)
 from fuzz_settings import (
     column_types,
     few,
@@ -61,7 +69,9 @@ def labels_of(recipe, kind):
     rng = np.random.default_rng(recipe.seed + 1)
     y = np.empty(recipe.n, dtype=object)
     y[:] = [CLASSES[kind][k] for k in rng.integers(0, len(CLASSES[kind]), recipe.n)]
-    return y.astype(float if kind == "floats" else int) if kind.endswith(("numbers", "floats")) else y
+    return (
+        y.astype(float if kind == "floats" else int) if kind.endswith(("numbers", "floats")) else y
+    )
 
 
 def results(classifier, X):
@@ -93,9 +103,7 @@ def examine(case):
     X, y = recipe.X, labels_of(recipe, kind)
     before = copy.deepcopy(X)
     classifier = SemiSupervisedVAEClassifier(**options)
-    _, was_refused = refused(
-        lambda: classifier.fit(X, y, sample_weight=weight), reasons(case, y)
-    )
+    _, was_refused = refused(lambda: classifier.fit(X, y, sample_weight=weight), reasons(case, y))
     check_same(before, X, "the table after the fit")
     if was_refused:
         return

@@ -3,7 +3,15 @@
 import copy
 
 import numpy as np
-from fuzz_checks import check_complete, check_new_rows, check_rows, check_same, loud, of_far_values, refused
+from fuzz_checks import (
+    check_complete,
+    check_new_rows,
+    check_rows,
+    check_same,
+    loud,
+    of_far_values,
+    refused,
+)
 from fuzz_settings import (
     column_types,
     few,
@@ -81,7 +89,9 @@ def reasons(case):
     found = recipe.complaints() + of_column_types(options["column_types"]) + of_widths(options)
     found += of_constant_tables(recipe, weight)
     if options["modalities"] is not None:
-        found.append("modalities: block 'block .' (is absent in all rows|has no column that varies)")
+        found.append(
+            "modalities: block 'block .' (is absent in all rows|has no column that varies)"
+        )
     return found
 
 
