@@ -11,6 +11,8 @@ import numpy as np
 TAIL_START = 0.95
 # Scores this close, in units of their typical size, are tied: rounding tells such rows apart.
 TIED = 1e-4
+# The same, of what rounding can do to a score.
+HAIR = 1e-5
 
 
 class MarginalTails:
@@ -160,10 +162,15 @@ def weighted_quantiles(
 
 
 def smallest_above(values: np.ndarray, weight: np.ndarray, share: float) -> float:
-    """The value below which `share` of the weight lies, or less where values are tied."""
+    """A number below which `share` of the weight lies, or less where values are tied.
+
+    A hair less than the next value: rounding then never takes that one below.
+    """
     order, below = _weight_below(values, weight)
     n = int(np.searchsorted(below, share * (1 + 1e-9), side="right"))
-    return float(values[order][min(n, len(values) - 1)])
+    value = values[order][min(n, len(values) - 1)]
+    gap = value - np.max(values, where=values < value, initial=-np.inf)
+    return float(value - min(0.5 * gap, HAIR * max(abs(value), 1.0)))
 
 
 def lowest(values: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
