@@ -258,6 +258,8 @@ class Reservoir:
         """
         if not self._pieces:
             raise ValueError("sample_weight must be non-negative and not zero everywhere.")
+        if self._keys is not None:
+            self._drop()
         held = _Piece.join(self._pieces)
         if self._keys is not None:
             held = held.take(self._chosen(held))
