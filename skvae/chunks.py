@@ -31,7 +31,7 @@ def map_chunks(
     """Fill, score or predict a table part by part.
 
     Rows do not hang on one another: the parts together are what the method says of the whole
-    table.
+    table, up to rounding.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def map_chunks(
     columns : sequence of str or None, default=None
         Those to read of the source; None is all of them.
     out : str, path-like or None, default=None
-        A Parquet file to write results to. It is there once all of it is written, in place of a
-        file of that name.
+        A Parquet file to write results to, named so. It is there once all of it is written, in
+        place of a file of that name; it has no index.
 
     Returns
     -------
@@ -56,7 +56,8 @@ def map_chunks(
     Raises
     ------
     ValueError, TypeError
-        If there are no rows, a part is no table, or results are no table, or of types that change.
+        If there are no rows, a part is no table, or results are no table, or of types that change,
+        or `out` is no Parquet file, or part of the source.
     ImportError
         If pyarrow is needed and not installed.
 
@@ -71,9 +72,28 @@ def map_chunks(
     >>> [part.shape for part in map_chunks(imputer.transform, X, chunk_size=60)]
     [(60, 3), (40, 3)]
     """
+    if not callable(method):
+        raise TypeError(
+            f"method must be a method of a fitted estimator, such as imputer.transform, got "
+            f"{type(method).__name__}."
+        )
+    if out is not None:
+        _check_target(Path(out), source)
     parts = iter_chunks(source, chunk_size, columns=columns)
     results = map(method, parts)
     return results if out is None else _write(results, method, out)
+
+
+def _check_target(out: Path, source: Any) -> None:
+    """Raise ValueError where results would be written over what they are read from."""
+    if out.suffix not in (".parquet", ".pq"):
+        raise ValueError(f"out={str(out)!r} is written as Parquet: name it {out.stem}.parquet.")
+    if isinstance(source, str | os.PathLike):
+        read, written = Path(source).resolve(), out.resolve()
+        if read == written or read in written.parents:
+            raise ValueError(
+                f"out={str(out)!r} is part of the source {str(source)!r}: write elsewhere."
+            )
 
 
 def _write(results: Iterator[Any], method: Callable, out: str | os.PathLike) -> Path:

@@ -151,7 +151,8 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
     rows may not have it, nor its pickle.
 
     Columns that are constant at fit are filled with their constant and are no part of the model;
-    levels that were not seen at fit count as absent, with a warning. Conditional means go
+    levels that were not seen at fit are taken for holes and filled, with a warning, unless the
+    column has more than `max_categories`: all others then stay as they are. Conditional means go
     beyond the range seen at fit by at most half its width.
 
     References
@@ -283,6 +284,7 @@ class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
             sample_weight,
             missing_values=self.missing_values,
             keep_empty_features=self.keep_empty_features,
+            unseen="are taken for holes and filled",
         )
         self._draw_seed = int(self._seed())
         self.indicator_ = None

@@ -348,7 +348,9 @@ class TableCodec:
             check_sort(column, cells)
             if column.status != "modelled":
                 continue
-            numbers, mask = encode_cells(column, cells, unseen)
+            # Of columns with levels that are not modelled, unseen ones stay too: no news.
+            stays = self.fills and column.rare is not None
+            numbers, mask = encode_cells(column, cells, [] if stays else unseen)
             np.copyto(values[:, k], numbers, where=mask)
             observed[:, k] = mask
             k += 1

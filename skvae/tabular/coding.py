@@ -63,8 +63,11 @@ def code_cells(column: Column, cells: Cells) -> tuple[np.ndarray, list]:
 
 
 def to_fill(column: Column, cells: Cells) -> np.ndarray:
-    """Where the output takes a filled value: the user's holes and unseen levels."""
-    if column.status != "modelled" or not column.is_discrete:
+    """Where the output takes a filled value: the user's holes and unseen levels.
+
+    In a column with more levels than are modelled, unseen ones are others of its kind, and stay.
+    """
+    if column.status != "modelled" or not column.is_discrete or column.rare is not None:
         return ~cells.observed
     return code_cells(column, cells)[0] == UNSEEN
 

@@ -65,7 +65,11 @@ def read_chunks(
     except (pyarrow.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{_name(source)} cannot be read as Parquet: {error}") from error
+        raise ValueError(
+            f"{_name(source)} cannot be read as Parquet: {error}. Of text files give the "
+            "parts, for example pandas.read_csv(path, chunksize=100_000); of a folder with other "
+            "files in it the list of its Parquet files as a pyarrow.dataset.dataset."
+        ) from error
 
 
 def frame_of(batch: Any) -> pd.DataFrame:

@@ -37,7 +37,13 @@ class Checkpoint:
 
     def __init__(self, folder: Path, seconds: float = SECONDS_BETWEEN) -> None:
         self.folder, self.seconds = folder, seconds
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint={str(folder.parent)!r} cannot be made a folder: {error}. Give one "
+                "that is there, or can be made."
+            ) from error
         self._last = time.monotonic()
 
     @property

@@ -245,6 +245,30 @@ def test_filling_a_file(folder):
     assert sorted(os.listdir(folder.parent)) == ["filled.parquet", "table"]
 
 
+def test_results_do_not_replace_what_they_are_read_from(folder):
+    imputer = VAEImputer(**QUICK).fit(folder)
+    file = next(folder.rglob("*.parquet"))
+    for source, out in ((file, file), (folder, folder / "more.parquet")):
+        with pytest.raises(ValueError, match="is part of the source"):
+            map_chunks(imputer.transform, source, out=out)
+    with pytest.raises(ValueError, match=r"written as Parquet: name it filled\.parquet"):
+        map_chunks(imputer.transform, folder, out=folder.parent / "filled.csv")
+    with pytest.raises(TypeError, match="method of a fitted estimator"):
+        map_chunks(imputer, folder)
+
+
+def test_levels_beyond_those_of_the_sample_stay():
+    rng = np.random.default_rng(0)
+    codes = [f"k{i % 300}" for i in range(900)]
+    frame = pd.DataFrame({"code": codes, "x": rng.normal(size=900)})
+    frame.loc[::7, "x"] = np.nan
+    imputer = VAEImputer(**QUICK, subsample=150)
+    with pytest.warns(UserWarning, match="the others stay where given"):
+        filled = imputer.fit(frame).transform(frame)
+    assert (filled["code"] == frame["code"]).all()
+    assert filled["x"].notna().all()
+
+
 def test_results_that_are_arrays(tmp_path):
     frame = mixed_frame()
     model = VAETransformer(**QUICK).fit(frame)

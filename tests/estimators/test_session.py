@@ -196,7 +196,7 @@ def test_checkpoints_work_in_a_search(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match=r"checkpoint=.*file.*cannot be made"):
         VAEImputer(**SMALL, checkpoint=tmp_path / "file").fit(X)
 
 
