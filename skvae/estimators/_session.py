@@ -103,6 +103,8 @@ def _interruptible(run: Run) -> Iterator[None]:
         if run.interrupted:
             raise KeyboardInterrupt
         run.interrupted = True
+        if run.team.rank:
+            return
         print(
             "skvae: the training ends here; what it has learnt is made ready for use. "
             "Press Ctrl-C again to give that up too.",
