@@ -280,7 +280,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
 
 
 def relative_weights(weight: np.ndarray) -> np.ndarray:
-    """Weights in units of the largest, and zero for those that single precision cannot tell from it.
+    """Weights in units of the largest; zero for those that single precision has no number for.
 
     Only ratios count, and sums must not overflow.
     """
