@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skvae.estimators._labels import (
@@ -20,6 +21,7 @@ from skvae.estimators._labels import (
 from skvae.tabular.chunks import is_chunked, is_frame, iter_tables
 from skvae.tabular.reservoir import KeptRows, Reservoir
 from skvae.tabular.table import Table, as_table
+from skvae.training.run import current_run
 
 Chunk = tuple[Table, "np.ndarray | None", "np.ndarray | None"]
 
@@ -118,9 +120,12 @@ class ChunkedFit(BaseEstimator):
         return seen.copy()
 
     def _reservoir(self) -> Reservoir:
+        random, team = self.random_state, current_run().team
+        if random is None and team.size > 1:  # all processes keep the same rows
+            random = team.agree(int(check_random_state(None).randint(2**31 - 1)))
         return Reservoir(
             self.subsample,
-            self.random_state,
+            random,
             self.column_types,
             getattr(self, "missing_values", np.nan),
             self.max_categories,

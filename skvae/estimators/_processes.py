@@ -23,6 +23,8 @@ import numpy as np
 import torch
 
 from skvae.inference.devices import find_device
+from skvae.tabular.chunks import is_chunked
+from skvae.tabular.reservoir import KeptRows
 from skvae.training.engine import FabricEngine, quiet_fabric
 from skvae.training.team import ProcessTeam, Team
 
@@ -80,6 +82,9 @@ def launches(estimator: Any) -> bool:
 def fit_in_processes(estimator: Any, X: Any, y: Any, options: dict[str, Any]) -> Any:
     """Fit in processes of its own, and take over what the first of them has learnt."""
     fabric = _fabric(estimator)
+    if is_chunked(X):  # what can be read once is read here
+        X = KeptRows(*estimator._rows_to_learn(X, y, options.pop("sample_weight")))
+        y = None
     with (
         tempfile.TemporaryDirectory() as folder,
         quiet_fabric(launches=True),
@@ -190,12 +195,10 @@ def _await(path: Path, error: Exception) -> None:
 
 def _take_over(estimator: Any, fitted: Any) -> None:
     params = estimator.get_params(deep=False)
-    learnt = {
-        name: value
-        for name, value in vars(fitted).items()
-        if name not in params and name not in _OWN
-    }
-    estimator.__dict__.update(learnt)
+    stays = {*params, *_OWN}
+    state = {name: value for name, value in vars(estimator).items() if name in stays}
+    learnt = {name: value for name, value in vars(fitted).items() if name not in stays}
+    estimator.__dict__ = {**state, **learnt}
     if isinstance(params.get("random_state"), np.random.RandomState):
         # What the fit has drawn is drawn here, too.
         estimator.random_state.set_state(fitted.random_state.get_state())

@@ -61,7 +61,8 @@ class FabricEngine:
 
     Only the first process prints, calls callbacks and keeps a checkpoint. Ctrl-C reaches the others
     with the next twentieth of the training loop. Where `fit` starts the processes, callbacks run in
-    one of them: what they collect stays there. An error in one process alone leaves the others
+    one of them: what they collect stays there. Under "ddp", `partial_fit` needs a `random_state`
+    for all processes to keep the same rows. An error in one process alone leaves the others
     waiting until torch's time limit.
 
     Processes that are forked compute on one thread each, and cannot use a GPU that the calling one

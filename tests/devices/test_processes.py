@@ -112,6 +112,21 @@ def test_what_is_outside_of_the_fit_stays(tmp_path):
     assert random.randint(10**9) == again.randint(10**9)
 
 
+@forks
+def test_chunks_are_read_where_fit_is_called():
+    parts = np.array_split(np.arange(150), 3)
+    settings = {"subsample": 100, "early_stopping": False}
+    one, two, more = (clone(MODEL).set_params(**settings) for _ in range(3))
+    one.fit(X[part] for part in parts)
+    two.set_params(engine=TWO).fit(X[part] for part in parts)
+    for part in parts:
+        more.set_params(engine=TWO).partial_fit(X[part])
+    np.testing.assert_allclose(answers(two), answers(one), atol=1e-4)
+    np.testing.assert_allclose(answers(more), answers(one), atol=1e-4)
+    assert set(vars(two)) == set(vars(one))  # nothing is left of an earlier fit
+    assert set(vars(more.fit(X))) == set(vars(one))
+
+
 SCRIPT = """
 import os, sys
 import numpy as np
