@@ -79,9 +79,7 @@ if __name__ == "__main__":
         f"on {joblib.cpu_count()} cores"
     )
 
-    # %%
-    # What they say
-    # -------------
+    # What they say:
     # Between seeds the error differs by a hundredth of a standard deviation, between strengths by
     # less: held-out entries decide how far the networks are trusted, whatever their strength. Where
     # the truth is not known, ``GridSearchCV(VAEImputer(), {"alpha": ...}, n_jobs=...)`` under the

@@ -35,6 +35,7 @@ from skvae.estimators._saving import SavedEstimator
 from skvae.inference.calibration import ErrorCalibration
 from skvae.inference.session import torch_defaults
 from skvae.tabular import Column, TableCodec
+from skvae.tabular.callers import user_level
 from skvae.tabular.scaling import TableScaler
 from skvae.tabular.table import as_table
 from skvae.training import EnsembleFitter, FitSettings, Tensors
@@ -277,7 +278,7 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
                     f"{history.n_iter} steps; the best state before was kept. Lower "
                     "learning_rate_init, or look for columns with extreme values.",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=user_level(),
                 )
 
 

@@ -18,6 +18,7 @@ from skvae.estimators._labels import (
     label_array,
     require_labels,
 )
+from skvae.tabular.callers import user_level
 from skvae.tabular.chunks import is_chunked, is_frame, iter_tables
 from skvae.tabular.reservoir import KeptRows, Reservoir
 from skvae.tabular.table import Table, as_table
@@ -109,7 +110,7 @@ class ChunkedFit(BaseEstimator):
                     "from: partial_fit starts anew. Call it from the first rows on, or fit with "
                     "all chunks.",
                     UserWarning,
-                    stacklevel=5,
+                    stacklevel=user_level(),
                 )
             return self._reservoir()
         if seen.size != self.subsample:

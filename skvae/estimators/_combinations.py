@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from skvae.tabular.callers import user_level
+
 # Sufficient statistics of a Gaussian: of each latent, given the condition.
 GAUSSIAN_STATISTICS = 2
 
@@ -79,7 +81,7 @@ def warn_of_no_zeros() -> None:
         "No loading of decoder='sparse' became zero: the rows are too few, or training too short "
         "(max_iter), to do without any.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )
 
 
@@ -102,5 +104,5 @@ def warn_of_few_conditions(context: np.ndarray, n_components: int) -> None:
         f"each, fewer than the 2 * n_components + 1 = {needed} that identify as many latents as "
         f"n_components={n_components}: refits may find other axes. {fewer} on more columns.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )

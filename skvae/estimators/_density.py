@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae.estimators._base import BaseVAE
 from skvae.estimators._latent import Rows
+from skvae.tabular.callers import user_level
 from skvae.training.density_settings import DensityReport, DensitySettings
 
 Settings = TypeVar("Settings", bound=DensitySettings)
@@ -90,5 +91,5 @@ def warn_recovered(n_iter: int) -> None:
         f"The loss stopped being finite after {n_iter} steps; the best state before was kept. "
         "Lower learning_rate_init, or look for columns with extreme values.",
         ConvergenceWarning,
-        stacklevel=6,
+        stacklevel=user_level(),
     )

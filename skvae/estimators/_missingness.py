@@ -24,6 +24,7 @@ from skvae.estimators._missingness_shifts import scenarios_of, shifted_draws
 from skvae.estimators._prediction import LARGEST, Hidden
 from skvae.estimators._samples import SampledDensity
 from skvae.inference.selection import REACH
+from skvae.tabular.callers import user_level
 from skvae.tabular.scaling import LINKS, TableScaler
 from skvae.training import EnsembleFitter, FitSettings, Tensors
 from skvae.training.missingness import CLEAR
@@ -147,7 +148,7 @@ class NonignorableTable(SampledDensity):
                 f"Columns {idle} have no holes at fit: what is said about them has no effect, and "
                 "holes in new rows are taken for ignorable.",
                 UserWarning,
-                stacklevel=9,
+                stacklevel=user_level(),
             )
 
     def _models_by_column(
@@ -285,7 +286,7 @@ class NonignorableTable(SampledDensity):
                 f"Values of {list(found.index)} are taken to hide because of what they are, in "
                 "directions found from the table. " + CANNOT_SETTLE,
                 UserWarning,
-                stacklevel=7,
+                stacklevel=user_level(),
             )
         against = frame["likelihood_ratio"] < -CLEAR * frame["likelihood_ratio_error"]
         doubtful = list(frame.index[against & frame["used"].astype(bool)])
@@ -295,7 +296,7 @@ class NonignorableTable(SampledDensity):
                 "missingness_report_). Look at the direction; columns of amounts may need to be "
                 "declared 'positive' in column_types.",
                 UserWarning,
-                stacklevel=7,
+                stacklevel=user_level(),
             )
 
     # What if --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 
 from skvae.estimators._prediction import LARGEST, TablePredictor, within_domain
 from skvae.tabular import Column
+from skvae.tabular.callers import user_level
 
 
 def scenarios_of(
@@ -95,7 +96,7 @@ def shifted_draws(
             "(half the smallest value seen of kind 'positive', else 0); these stay there. Choose "
             "smaller shifts.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     return tables
 

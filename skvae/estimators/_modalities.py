@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from scipy.sparse.csgraph import connected_components
 
 from skvae.tabular import TableCodec
+from skvae.tabular.callers import user_level
 from skvae.tabular.table import as_table
 
 # The block of all columns where no map is given.
@@ -277,7 +278,7 @@ def warn_of_empty_rows(present: np.ndarray, targets: list[Any] | None = None) ->
         warnings.warn(
             f"{n_empty} rows of X have {have}: for them the model knows the prior only.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=user_level(),
         )
 
 
@@ -294,5 +295,5 @@ def warn_of_islands(present: np.ndarray, names: list[Any]) -> None:
             f"No row has blocks of more than one of {parts}: nothing says how these relate, and "
             "predictions of one from the other are no better than means. Add rows that have both.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=user_level(),
         )

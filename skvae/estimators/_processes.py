@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from skvae.inference.devices import find_device
+from skvae.tabular.callers import user_level
 from skvae.tabular.chunks import is_chunked
 from skvae.tabular.reservoir import KeptRows
 from skvae.training.engine import FabricEngine, quiet_fabric
@@ -98,7 +99,7 @@ def fit_in_processes(estimator: Any, X: Any, y: Any, options: dict[str, Any]) ->
                 raise
         outcome = _Outcome.read(task.path)
     for message, category in outcome.warnings:
-        warnings.warn(message, category, stacklevel=4)
+        warnings.warn(message, category, stacklevel=user_level())
     if outcome.error is not None:
         raise outcome.error from RuntimeError(f"In a process of the fit:\n{outcome.trace}")
     _take_over(estimator, outcome.fitted)

@@ -21,6 +21,7 @@ from skvae.estimators._callbacks import (
 from skvae.estimators._processes import fit_in_processes, gathered, launches
 from skvae.estimators._progress import ProgressLine, ReportLines
 from skvae.inference.session import torch_defaults
+from skvae.tabular.callers import user_level
 from skvae.training.run import Run, Watcher, under
 
 
@@ -82,7 +83,7 @@ def _conclude(run: Run) -> None:
             "The fit was interrupted: the estimator is fitted, but trained for fewer steps than "
             f"it should have been.{again}",
             UserWarning,
-            stacklevel=6,
+            stacklevel=user_level(),
         )
     elif run.checkpoint is not None:
         run.checkpoint.remove()

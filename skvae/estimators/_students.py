@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skvae.estimators._class_probabilities import ClassProbabilities, beliefs_by_fold
 from skvae.estimators._training_rows import TrainingRows
 from skvae.models.semi_supervised import LabelNetworks
+from skvae.tabular.callers import user_level
 from skvae.training.distillation import Lessons, distil
 from skvae.training.labels import RowSource
 from skvae.training.semi_supervised import SemiSupervisedSettings
@@ -67,6 +68,6 @@ def teach(
         "The loss of the last networks, which learn what is believed about all rows, stopped "
         "being finite; they were left out. Lower learning_rate_init.",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )
     return None

@@ -19,6 +19,7 @@ from skvae.estimators._explanation import broken_constants, entries_given_rest, 
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import check_positive
 from skvae.estimators._session import watched
+from skvae.tabular.callers import user_level
 from skvae.tabular.novelty import novel_cells
 from skvae.training.proposals import INFERENCE
 
@@ -301,7 +302,7 @@ class VAEOutlierDetector(OutlierMixin, FittedDetector):
                 f"{int(empty.argmax())}: nothing speaks for or against them, and they get the "
                 "median score of the training rows.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=user_level(),
             )
         scores = self._score_rows(rows, novel.sum(axis=1))
         return np.where(empty, self._median, scores)

@@ -39,7 +39,8 @@ class Encoded(ScoredRows):
 
 def device_of(estimator: Any) -> torch.device:
     """Where a fitted estimator is; the CPU for whatever is none."""
-    return getattr(estimator, "_device", CPU)
+    device = getattr(estimator, "_device", CPU)
+    return device if isinstance(device, torch.device) else CPU
 
 
 def encode(estimator: Any, X: Any) -> Encoded:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skvae.tabular.callers import user_level
 from skvae.tabular.cells import Cells, normalise_missing, numeric_holes, read_column
 from skvae.tabular.coding import (
     check_sort,
@@ -359,7 +360,7 @@ class TableCodec:
             warnings.warn(
                 f"Values not seen during fit {self.unseen}: {'; '.join(unseen)}.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=user_level(),
             )
         return values, observed
 

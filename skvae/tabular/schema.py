@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skvae.tabular.callers import user_level
 from skvae.tabular.cells import NUMERIC_SORTS, Cells, level_array
 
 LARGEST_COUNT = 100  # past it, whole numbers are amounts rather than counts
@@ -192,7 +193,7 @@ def warn_of_columns(
     keep = "; set keep_empty_features=True to keep them" if fills else ""
     if empty and not keep_empty:
         text = f"Skipping features without any observed values: {empty}. They are left out of"
-        warnings.warn(f"{text} the output{keep}.", UserWarning, stacklevel=3)
+        warnings.warn(f"{text} the output{keep}.", UserWarning, stacklevel=user_level())
     many = [column.name for column in columns if column.rare is not None]
     if many:
         others = "stay where given but are never filled in" if fills else "count as absent"
@@ -201,7 +202,7 @@ def warn_of_columns(
             f"the most frequent levels are modelled, the others {others}. Raise "
             "max_categories, group rare levels or drop the column.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
 
 

@@ -234,7 +234,7 @@ def test_bad_conditions(by_decoder):
         ([["setosa", "x"]], "one column for each of condition_on"),
         ([["setosa"], ["setosa"], ["setosa"]], "3 rows, but n_samples is 2"),
         (["setosa"] * 3, "3 rows, but n_samples is 2"),
-        (pd.DataFrame({"species": []}), "no rows"),
+        (pd.DataFrame({"species": []}), r"0 sample\(s\)"),
     ]:
         with pytest.raises(ValueError, match=words):
             model.sample(2, condition=condition)

@@ -246,7 +246,7 @@ TWICE = pd.DataFrame(HOLES, columns=["bad", "bad", "x", "y"])
         (EMPTY, ValueError, r"No column of X has an observed value: \['bad', 'x'\]"),
         (np.full((3, 2), np.nan), ValueError, "No column of X has an observed value"),
         (sparse.csr_matrix(np.eye(5)), TypeError, "(?i)sparse"),
-        ("table", ValueError, "(?i)2D array"),
+        ("table", FileNotFoundError, "no file or folder 'table'"),
         (None, ValueError, "(?i)2D array|None"),
     ],
 )

@@ -204,7 +204,7 @@ def test_a_checkpoint_that_cannot_be_made_is_named(tmp_path):
 
 
 @contextlib.contextmanager
-def pressed(monkeypatch, step, times=1):
+def pressed(monkeypatch, step, times=1, handler=signal.default_int_handler):
     """Ctrl-C at a step of the first loop."""
     iterate = Stage.__iter__
 
@@ -215,9 +215,14 @@ def pressed(monkeypatch, step, times=1):
                     signal.raise_signal(signal.SIGINT)
             yield number
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Stage, "__iter__", pressing)
-        yield
+    # A test run in the background may have inherited that nothing interrupts it.
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Stage, "__iter__", pressing)
+            yield
+    finally:
+        assert signal.signal(signal.SIGINT, before) is handler
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -229,13 +234,11 @@ def test_an_interrupted_fit_is_fitted(name, step, monkeypatch, capsys):
         model.fit(table, y)
     assert np.isfinite(getattr(model, method)(table)).all()
     assert "Ctrl-C again" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_second_interruption_ends_everything(monkeypatch):
     with pressed(monkeypatch, 2, times=2), pytest.raises(KeyboardInterrupt):
         VAEImputer(**SMALL).fit(X)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupted_fit_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
@@ -249,13 +252,13 @@ def test_an_interrupted_fit_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
 
 def test_others_handlers_stay(monkeypatch):
     caught = []
-    before = signal.signal(signal.SIGINT, lambda *_: caught.append(1))
-    try:
-        with pressed(monkeypatch, 2), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            VAETransformer(n_components=1, **SMALL).fit(X)
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+    def handler(*_):
+        caught.append(1)
+
+    with pressed(monkeypatch, 2, handler=handler), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VAETransformer(n_components=1, **SMALL).fit(X)
     assert caught == [1]
 
 
