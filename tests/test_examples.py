@@ -11,17 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-# What the examples extra and the library's own dependencies bring.
-PACKAGES = {
-    "joblib",
-    "matplotlib",
-    "numpy",
-    "palmerpenguins",
-    "pandas",
-    "sklearn",
-    "skvae",
-    "torch",
-}
+# What the examples extra and the library's own dependencies bring; dask where it is installed.
+PACKAGES = {"distributed", "joblib", "matplotlib", "numpy", "palmerpenguins", "pandas", "sklearn"}
+PACKAGES |= {"skvae", "torch"}
 
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
