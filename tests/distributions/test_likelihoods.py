@@ -343,3 +343,10 @@ def test_variances_broadcast_and_stay_finite(name):
         assert variance.shape == (2, 4, 3)
         assert torch.isfinite(variance).all()
         assert (variance >= 0).all()
+
+
+def test_log_normal_numbers_are_finite_however_far_out():
+    kind, far = LogNormal(), torch.tensor([[-1e8], [1e4], [3e38]])[:, None]
+    free = torch.tensor([[3.0]])
+    for moment in (kind.mean(far, free), kind.variance(far, free), kind.sample(far, free)):
+        assert torch.isfinite(moment).all()

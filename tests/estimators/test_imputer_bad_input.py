@@ -384,3 +384,9 @@ def test_extreme_parameters_still_fill(parameters):
     filled = VAEImputer(**{**SETTINGS[0], **parameters}).fit_transform(HOLES)
     assert np.isfinite(filled).all()
     assert np.abs(filled).max() < 3 * np.nanmax(np.abs(HOLES))
+
+
+def test_numbers_between_the_largest_there_are():
+    ends = np.finfo(float).max * np.array([[-1.0, 1.0, 0.0]] * 27).reshape(-1, 1)[:80]
+    X = np.hstack([np.where(np.isnan(HOLES[:, :1]), np.nan, ends), HOLES[:, 1:]])
+    check_everything(X)

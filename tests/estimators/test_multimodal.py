@@ -369,3 +369,13 @@ def test_products_of_linear_experts_have_no_amortization_gap():
     gap = amortization_gap(model, X, n_samples=32, max_iter=20)
     np.testing.assert_allclose(gap["elbo"], model.score_samples(X), atol=1e-2)
     np.testing.assert_allclose(gap["amortization_gap"], 0.0, atol=1e-3)
+
+
+def test_rows_that_weigh_next_to_nothing_do_not_count():
+    X, blocks = wine_blocks()
+    weight = np.ones(len(X))
+    weight[60:] = 1e-300
+    options = {"n_components": 2, "random_state": 0, "max_iter": 5}
+    few = MultimodalVAE(blocks, **options).fit(X, sample_weight=weight)
+    same = MultimodalVAE(blocks, **options).fit(X[:60])
+    np.testing.assert_array_equal(few.transform(X), same.transform(X))

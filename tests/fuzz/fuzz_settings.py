@@ -69,7 +69,7 @@ def column_types(draw, recipe):
 
 def _possible(column):
     if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype == bool:
-        return ["categorical", "ordinal"]
+        return ["categorical", "categorical", "categorical", "ordinal"]
     seen = column.dropna().to_numpy()
     if np.iscomplexobj(seen) or not np.isfinite(seen.astype(float)).all():
         return []

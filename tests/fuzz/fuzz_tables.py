@@ -188,9 +188,9 @@ def recipes(draw):
     if container == "frame" and draw(st.integers(0, 19)) == 19:
         kinds.insert(draw(st.integers(0, len(kinds))), draw(st.sampled_from([*REFUSED])))
         kinds[0] = "normal" if kinds[0] in REFUSED and len(kinds) > 1 else kinds[0]
-    shares = st.sampled_from([0.0, 0.1, 0.3, 0.0, 0.1, 0.9, 0.3, 1.0])
+    shares = st.sampled_from([0.0, 0.1, 0.3, 0.0, 0.1, 0.9, 0.3, 0.0, 0.1, 1.0])
     return Recipe(
-        draw(st.one_of(st.integers(1, 60), st.integers(5, 40), st.integers(3, 20))),
+        draw(st.one_of(st.integers(1, 60), st.integers(2, 60), *[st.integers(4, 40)] * 2)),
         tuple(kinds),
         tuple(draw(shares) for _ in kinds),
         names,

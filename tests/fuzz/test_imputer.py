@@ -65,7 +65,7 @@ def results(imputer, X):
         "effective_sample_size": imputer.effective_sample_size(X),
     }
     if not imputer.sample_posterior:  # draws are made for a table, not row by row
-        said["transform"] = imputer.transform(X)
+        said["filled"] = imputer.transform(X)
     return said
 
 

@@ -71,7 +71,7 @@ def results(model, X):
     said = {
         "transform": model.transform(X),
         "posterior": np.hstack([mean, deviation]),
-        "predict": model.predict(X),
+        "predicted blocks": model.predict(X),
         "reconstruct": model.reconstruct(X),
         "score_samples": model.score_samples(X, n_samples=16),
         "elbo": model.score_samples(X, method="elbo", n_samples=16),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skvae.inference.tails import MarginalTails, ScoreTail, weighted_quantiles
+from skvae.inference.tails import MarginalTails, ScoreTail, smallest_above, weighted_quantiles
 
 
 def tails_of(x, nominal=False):
@@ -102,3 +102,29 @@ def test_weighted_quantiles_are_those_of_repeated_values():
     for level in (0.1, 0.25, 0.5, 0.9):
         expected = np.quantile(long, level, method="inverted_cdf")
         assert weighted_quantiles(values, weight, (level,))[0] == expected
+
+
+def test_scores_that_rounding_tells_apart_are_tied():
+    random = np.random.default_rng(0)
+    scores = np.repeat(random.gamma(2, size=30), 10)
+    tail = ScoreTail.fit(scores + 1e-7 * random.normal(size=300), np.ones(300))
+    moved = tail.surprise(scores + 1e-6) - tail.surprise(scores)
+    assert np.abs(moved).max() < 0.01
+
+
+def test_tails_of_the_largest_numbers():
+    large = np.finfo(float).max
+    with np.errstate(all="raise"):
+        tails = tails_of([-large, large, large])
+        np.testing.assert_allclose(score(tails, [-large]), np.log(3))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_no_rounding_takes_a_value_across_the_threshold(share):
+    values = np.array([-3.0, -1.0, 0.0, 1e4])
+    threshold = smallest_above(values, np.ones(4), share)
+    assert (values < threshold).mean() == min(share, 0.75)
+    assert (values * (1 - 1e-7) - 1e-7 < threshold).mean() == min(share, 0.75)
+    # Unless values are closer than that.
+    close = np.array([1.0, 1.0 + 1e-9, 1.0 + 2e-9, 1.0 + 2e-9])
+    assert (close < smallest_above(close, np.ones(4), 0.5)).mean() == 0.5

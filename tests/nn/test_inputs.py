@@ -127,3 +127,10 @@ def test_edges_come_from_observed_entries():
     assert torch.equal(clean[0], dirty[0])
     observed[:, 0] = False
     assert quantile_edges(x, observed, 4)[1].tolist() == [1]
+
+
+def test_bins_of_large_numbers_are_no_narrower_than_rounding():
+    x = torch.cat([torch.zeros(60), torch.full((30,), 2e8), torch.tensor([1e8])]).unsqueeze(1)
+    inputs = inputs_of(x, 24)
+    assert (inputs.edges.diff(dim=1) > 0).all()
+    assert torch.isfinite(inputs(x, complete(x))).all()

@@ -204,3 +204,20 @@ def test_levels_of_values_that_repeat():
     # Every value twice is a scale, unless it is too fine.
     assert len(repeated_levels(np.repeat(np.arange(MOST_LEVELS), 2))) == MOST_LEVELS
     assert not len(repeated_levels(np.repeat(np.arange(MOST_LEVELS + 1), 2)))
+
+
+@pytest.mark.parametrize("unit", [np.finfo(float).max, 5e-324], ids=["largest", "smallest"])
+def test_numbers_as_large_or_small_as_there_are(toys, unit):
+    x = unit * np.array([-1.0, 0.0, 1.0, 1.0])
+    with np.errstate(all="raise", under="ignore"):
+        scaler, values, observed = one_column(toys, "continuous", x)
+        targets = scaler.targets(values, observed)
+        features = scaler.features(values, observed)
+        back = scaler.from_targets(np.array([[-1e9], [1e9], [targets[2, 0]]], dtype=float))
+        slope, intercept = scaler.regression_from_targets
+    np.testing.assert_array_equal(features, targets)
+    np.testing.assert_array_equal(scaler.regression_targets(values, observed), targets)
+    assert np.isfinite(targets).all()
+    assert np.ptp(targets) > 1
+    assert np.isfinite(back).all()
+    assert (slope, intercept) == (1, 0)
