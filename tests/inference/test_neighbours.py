@@ -190,14 +190,3 @@ def test_time_is_linear_in_rows(setup):
     assert few > more
     assert more * 10**5 <= neighbours_module.MOST_PAIRS
     assert many == neighbours_module.FEWEST_REFERENCES
-
-
-def test_centres_are_measured_from_where_they_lie(toys):
-    # Far from zero and close together, they would have no distances but rounding errors.
-    linear = toys.linear_vae(4, 2)
-    model = toys.gaussian_vae([linear], hidden=(), n_members=2, density=False)
-    x = 500 + torch.randn(40, 4, generator=toys.seeded(3))
-    rows = Table(x, x, torch.ones(40, 4, dtype=torch.bool), torch.arange(4))
-    local = fit(MaskedSource(model, torch.arange(4)), rows, rows.targets + torch.randn(40, 4))
-    places = local.centres[..., :-2]
-    assert (places.mean(-2).abs() < 10 * places.std(-2)).all()
