@@ -7,7 +7,7 @@ held to the linear model? A dozen fits tell, and they need not wait for each oth
 them over the cores of a machine, dask over a cluster.
 """
 
-import importlib.util
+import sys
 import time
 
 import joblib
@@ -50,7 +50,8 @@ def fit_one(alpha, seed):
 # joblib's own backend, loky, starts a process for each job and gives each its share of the
 # threads: with one job per core every fit has one thread, and none waits for another. With
 # ``backend="dask"`` the same lines use whatever cluster a ``distributed.Client`` is connected to,
-# here one on this machine. The guard is for processes that begin by importing this script.
+# here one on this machine (``python examples/many_fits.py dask``, with ``distributed``
+# installed). The guard is for processes that begin by importing this script.
 
 
 def run(backend):
@@ -63,7 +64,7 @@ def run(backend):
 
 if __name__ == "__main__":
     start = time.perf_counter()
-    if importlib.util.find_spec("distributed") is None:
+    if "dask" not in sys.argv:
         backend = "loky"
         results = run(backend)
     else:
