@@ -113,6 +113,8 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
 
     def _identify(self, *data: np.ndarray) -> None:
         """Keep the state of the fit on these data where `checkpoint` says."""
+        if not str(self.checkpoint):
+            raise ValueError("checkpoint='' names no folder: give its path, or None for none.")
         name = fingerprint(self, data)
         current_run().checkpoint = Checkpoint(Path(self.checkpoint) / name)
         if self.random_state is None:  # the fit that goes on shall draw the same

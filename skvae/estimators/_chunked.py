@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pandas.api.types import is_numeric_dtype
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -189,6 +189,65 @@ def refuse_chunks(X: Any) -> None:
             f"X is a source of tables ({type(X).__name__}), which only fit takes. Ask part by "
             "part: skvae.chunks.map_chunks(estimator.transform, X), for example."
         )
+
+
+class FitTransform(TransformerMixin):
+    """`fit_transform`, of one table."""
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit to a table in memory, then transform it.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        **fit_params : dict
+            Of `fit`.
+
+        Returns
+        -------
+        What `transform` makes of `X`.
+
+        Raises
+        ------
+        TypeError
+            If `X` is a source of chunks, before anything is learnt of them.
+        ValueError, TypeError
+            As `fit` does.
+        """
+        refuse_chunks(X)
+        return super().fit_transform(X, y, **fit_params)
+
+
+class FitPredict(OutlierMixin):
+    """`fit_predict`, of one table."""
+
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit to a table in memory, and tell its outliers.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        **fit_params : dict
+            Of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            1 for inliers, -1 for outliers.
+
+        Raises
+        ------
+        TypeError
+            If `X` is a source of chunks, before anything is learnt of them.
+        ValueError, TypeError
+            As `fit` does.
+        """
+        refuse_chunks(X)
+        return super().fit_predict(X, y, **fit_params)
 
 
 def _without_named(table: Table, y: Any, sample_weight: Any) -> Chunk:

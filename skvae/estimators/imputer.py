@@ -8,13 +8,14 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import TransformerMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skvae.estimators._bootstrap import bootstrap_counts
+from skvae.estimators._chunked import FitTransform
 from skvae.estimators._imputations import ImputedTable
 from skvae.estimators._indicator import HoleIndicator
 from skvae.estimators._prediction import TablePredictor
@@ -22,7 +23,7 @@ from skvae.estimators._session import watched
 from skvae.training.proposals import INFERENCE
 
 
-class VAEImputer(TransformerMixin, HoleIndicator, ImputedTable):
+class VAEImputer(FitTransform, HoleIndicator, ImputedTable):
     """Fill the holes of mixed tables by variational autoencoders.
 
     The model starts as factor analysis, fitted in closed form to the incomplete table, and

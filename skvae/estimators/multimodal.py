@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skvae.estimators._base import BaseVAE, hidden_sizes
 from skvae.estimators._block_latent import BlockLatentModel
 from skvae.estimators._block_table import BlockTable
+from skvae.estimators._chunked import FitTransform
 from skvae.estimators._latent import Rows
 from skvae.estimators._latent_table import AGGREGATED_ROWS
 from skvae.estimators._modalities import (
@@ -31,7 +32,7 @@ from skvae.training.multimodal import MultimodalFitter, MultimodalSettings
 ROWS_PER_CLUSTER, MOST_CLUSTERS = 4, 256
 
 
-class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BlockTable):
+class MultimodalVAE(ClassNamePrefixFeaturesOutMixin, FitTransform, BlockTable):
     """One latent space for several blocks of columns, any of which a row may lack.
 
     Assays, questionnaires, sensors, embeddings of texts: blocks of columns for the same rows, and

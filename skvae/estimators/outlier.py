@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import OutlierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skvae.estimators._base import BaseVAE, hidden_sizes
+from skvae.estimators._chunked import FitPredict
 from skvae.estimators._detection import SCORES, ConstantTable
 from skvae.estimators._detector import FittedDetector
 from skvae.estimators._explanation import broken_constants, entries_given_rest, explanation_table
@@ -24,7 +25,7 @@ from skvae.tabular.novelty import novel_cells
 from skvae.training.proposals import INFERENCE
 
 
-class VAEOutlierDetector(OutlierMixin, FittedDetector):
+class VAEOutlierDetector(FitPredict, FittedDetector):
     """Find rows that a table's own density finds unlikely, and the columns that make them odd.
 
     A variational autoencoder [1]_ that starts as factor analysis is fitted to the rows whose

@@ -7,11 +7,12 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skvae.estimators._base import BaseVAE, hidden_sizes, stochastic_layers
+from skvae.estimators._chunked import FitTransform
 from skvae.estimators._combinations import (
     check_combinations,
 )
@@ -24,7 +25,7 @@ from skvae.training.proposals import INFERENCE
 DIVERGENCE_ROWS = 1000
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedTransformer):
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, FitTransform, FittedTransformer):
     """Latent coordinates of mixed and incomplete tables, their density and new rows.
 
     A variational autoencoder [1]_ that starts as factor analysis, fitted in closed form, and that

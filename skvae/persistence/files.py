@@ -42,8 +42,7 @@ def write_file(path: Path, document: dict[str, Any], blobs: dict[str, np.ndarray
     """
     pieces = _packed(document, blobs)
     path = Path(os.path.realpath(path))  # a link stays one
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _refuse_folder(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path.parent))
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
@@ -72,6 +71,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         If it is not what `write_file` has written.
     """
     library = _safetensors()
+    _refuse_folder(path)
     content = path.read_bytes()
     document, place = _document(path, content)
     if _digest(content, place) != document[DIGEST]:
@@ -83,6 +83,13 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return document, library.load(content)
     except Exception as error:
         raise SavedFileError(f"{path} is damaged: {error}.") from error
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "This is a folder; an estimator is one file, name it", str(path)
+        )
 
 
 def _digest(content: bytes, place: int) -> str:

@@ -88,6 +88,7 @@ def _batches(pyarrow: Any, source: Any, size: int, columns: Sequence[str] | None
     if isinstance(source, str | os.PathLike):
         yield from _of_path(pyarrow, Path(source), size, columns)
     elif type(source).__name__ == "ParquetFile":
+        _check_columns(columns, source.schema_arrow.names, source)
         yield from source.iter_batches(batch_size=size, columns=columns, use_threads=False)
     elif type(source).__name__ in ("Scanner", "RecordBatchReader"):
         if columns is not None:
@@ -97,6 +98,7 @@ def _batches(pyarrow: Any, source: Any, size: int, columns: Sequence[str] | None
             )
         yield from source.to_batches() if hasattr(source, "to_batches") else source
     else:
+        _check_columns(columns, source.schema.names, source)
         yield from source.to_batches(columns=columns, **_scan(pyarrow, size))
 
 
@@ -111,6 +113,7 @@ def _of_path(pyarrow: Any, path: Path, size: int, columns: Sequence[str] | None)
     if not fragments:
         raise ValueError(f"The folder {str(path)!r} holds no Parquet file.")
     first = fragments[0].physical_schema
+    _check_columns(columns, dataset.schema.names, path)
     # Of folders' names; each file is read as it is, so that files may differ in dtypes.
     more = [field for field in dataset.schema if field.name not in first.names]
     for fragment in fragments:
@@ -124,6 +127,15 @@ def _of_path(pyarrow: Any, path: Path, size: int, columns: Sequence[str] | None)
         for field in more:
             schema = schema.append(field)
         yield from fragment.to_batches(schema=schema, columns=columns, **_scan(pyarrow, size))
+
+
+def _check_columns(columns: Sequence[str] | None, names: list[str], source: Any) -> None:
+    unknown = [name for name in columns or () if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{_name(source)} has no columns {unknown}, which columns= asks for; it has "
+            f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}."
+        )
 
 
 def _scan(pyarrow: Any, size: int) -> dict[str, Any]:

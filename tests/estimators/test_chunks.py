@@ -229,6 +229,9 @@ def test_chunk_sizes_and_columns(folder):
             iter_chunks(frame, size)
     with pytest.raises(ValueError, match=r"Chunk 0 .*\['nope'\]"):
         list(iter_chunks([frame], columns=["nope"]))
+    for source in (folder, pa.dataset.dataset(folder)):
+        with pytest.raises(ValueError, match=r"no columns \['nope'\], .*it has f, i"):
+            list(iter_chunks(source, columns=["f", "nope"]))
 
 
 def test_filling_a_file(folder):
@@ -422,6 +425,10 @@ def test_arguments_beside_chunks():
     imputer = VAEImputer(**QUICK).fit(frame)
     with pytest.raises(TypeError, match=r"which only fit takes.*map_chunks"):
         imputer.transform("table.parquet")
+    # At once, not after a fit.
+    for method in (imputer.fit_transform, VAEOutlierDetector().fit_predict):
+        with pytest.raises(TypeError, match=r"which only fit takes"):
+            method("table.parquet")
 
 
 def test_blocks_only_whole():

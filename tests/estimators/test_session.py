@@ -198,6 +198,8 @@ def test_a_checkpoint_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match=r"checkpoint=.*file.*cannot be made"):
         VAEImputer(**SMALL, checkpoint=tmp_path / "file").fit(X)
+    with pytest.raises(ValueError, match="checkpoint='' names no folder"):
+        VAEImputer(**SMALL, checkpoint="").fit(X)
 
 
 # Interruptions ------------------------------------------------------------------------------

@@ -102,8 +102,9 @@ def test_foreign_files(path, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.skvae"):
         skvae.load(tmp_path / "missing.skvae")
-    with pytest.raises(OSError, match=str(tmp_path)):
-        skvae.load(tmp_path)
+    for use in (skvae.load, FILLED.save):
+        with pytest.raises(IsADirectoryError, match=f"This is a folder.*{tmp_path}"):
+            use(tmp_path)
 
 
 def test_another_class(path):
