@@ -67,6 +67,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     model.fit(X)
     seconds, used = time.perf_counter() - start, processor_seconds() - used
     np.save(args.answers, getattr(model, method)(X[:ASKED]))
+    score = float(np.mean(model.score_samples(X[:ASKED])))
     return {
         "method": args.method,
         "rows": args.rows,
@@ -75,6 +76,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "processor_seconds": round(used, 2),
         "n_iter": int(model.n_iter_),
+        "score": round(score, 4),
         "load": [round(load, 1) for load in os.getloadavg()],
     }
 
@@ -103,7 +105,7 @@ def main() -> None:
         f"{args.method}, {args.rows} x {N_FEATURES}, {RATE:.0%} holes, batches of "
         f"{args.batch_size} rows, {args.max_iter} steps, one thread a process"
     )
-    columns = ("processes", "seconds", "processor s", "times as fast", "difference", "load")
+    columns = ("processes", "seconds", "processor s", "times as fast", "difference", "score", "load")
     print("".join(f"{name:>14}" for name in columns))
     first: tuple[float, np.ndarray] | None = None
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +118,8 @@ def main() -> None:
             away = np.sqrt(np.mean((said - first[1]) ** 2) / np.var(first[1]))
             print(
                 f"{n_processes:14d}{best['seconds']:14.1f}{best['processor_seconds']:14.1f}"
-                f"{first[0] / best['seconds']:14.2f}{away:14.1e}{best['load'][0]:14.1f}",
+                f"{first[0] / best['seconds']:14.2f}{away:14.1e}{best['score']:14.3f}"
+                f"{best['load'][0]:14.1f}",
                 flush=True,
             )
 
