@@ -18,6 +18,8 @@ from skvae.models.vae import VAE
 DISTANCES_AT_ONCE = 8_000_000
 # In standard deviations: repeated rows are no nearer than this.
 SHORTEST = 1e-6
+# Up to here a point is taken for the exemplar itself: decoders may magnify what rounding does.
+OWN = 1e-4
 
 
 def expected_features(model: VAE, specs: Sequence[FeatureSpec], z: Tensor) -> Tensor:
@@ -101,7 +103,7 @@ class Exemplars:
         if k == 1:
             return distances, places
         # A point at no distance is the point itself; of the others the farthest is one too many.
-        own = distances[:, :1] <= SHORTEST
+        own = distances[:, :1] <= OWN
         return (
             torch.where(own, distances[:, 1:], distances[:, :-1]),
             torch.where(own, places[:, 1:], places[:, :-1]),

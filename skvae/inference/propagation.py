@@ -13,6 +13,12 @@ from torch import Tensor
 DISTANCES_AT_ONCE = 16_000_000
 # Candidates beyond those asked for, among which ties are broken.
 SPARE = 6
+# Of squared lengths, what matrix products in single precision may be wrong by.
+ROUNDING = 2e-7
+# Of squared lengths, what the last of all references is put off by where rounding decides.
+PLACE = 1e-9
+# Of mean squared lengths: rows whose neighbours lie within that repeat them, up to rounding.
+SHORTEST = 1e-7
 # Rounds of averaging; what is left then has travelled further than labels reach.
 MOST_ROUNDS, ROUND_TOL = 200, 1e-4
 # How many neighbours numbers are passed on to, how strongly, and a share of walks that is none.
@@ -50,11 +56,36 @@ def nearest(
             apart[own, own + start] = torch.inf
         close = apart.topk(min(k + SPARE, len(references) - themselves or 1), 1, largest=False)
         exact, which = _sorted(part, references, close.indices)
+        if exact.shape[1] > k:
+            slack = ROUNDING * (0.5 * part.square().sum(1) + half.max())
+            unsure = (exact[:, k] - exact[:, k - 1] <= slack).nonzero().squeeze(1)
+            if len(unsure):
+                itself = unsure + start if themselves else None
+                again = _among_ties(part[unsure], references, k, itself)
+                exact[unsure, :k], which[unsure, :k] = _sorted(part[unsure], references, again)
         squared.append(exact[:, :k])
         index.append(which[:, :k])
     if not squared:
         return points.new_zeros(0, k), torch.zeros(0, k, dtype=torch.long)
     return torch.cat(squared), torch.cat(index)
+
+
+def _shortest(points: Tensor) -> float:
+    return max(1e-12, SHORTEST * float(points.square().sum(1).mean()))
+
+
+def _among_ties(points: Tensor, references: Tensor, k: int, own: Tensor | None) -> Tensor:
+    """Numbers (n, k) of the nearest references; of what rounding alone tells apart, the first.
+
+    `own` are the points' own numbers, which are left out.
+    """
+    references = references.double()
+    half = 0.5 * references.square().sum(1)
+    place = PLACE * half.max() * torch.arange(len(half), dtype=half.dtype) / len(half)
+    apart = torch.addmm((half + place)[None], points.double(), references.mT, alpha=-1)
+    if own is not None:
+        apart[torch.arange(len(points)), own] = torch.inf
+    return apart.topk(k, 1, largest=False).indices
 
 
 def _sorted(points: Tensor, references: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +123,7 @@ class NeighbourGraph:
     def build(cls, points: Tensor, n_neighbors: int) -> NeighbourGraph:
         """Connect every row (m, d) with its nearest."""
         squared, index = nearest(points, points, n_neighbors, themselves=True)
-        reach = squared[:, -1].clamp(min=1e-12)
+        reach = squared[:, -1].clamp(min=_shortest(points))
         each = torch.exp(-squared / (reach[:, None] * reach[index]).sqrt())
         m, k = index.shape
         rows = np.repeat(np.arange(m), k)
@@ -129,7 +160,7 @@ class NeighbourGraph:
         index : LongTensor of shape (n, n_neighbors)
         """
         squared, index = nearest(points, self.points, self.n_neighbors)
-        reach = squared[:, -1:].clamp(min=1e-12)
+        reach = squared[:, -1:].clamp(min=_shortest(self.points))
         each = torch.exp(-squared / (reach * self.reach[index]).sqrt()).clamp(min=1e-30)
         return each / each.sum(1, keepdim=True), index
 

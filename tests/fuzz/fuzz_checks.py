@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import sklearn.utils
-from fuzz_tables import NEW_ROWS, as_frame
+from fuzz_tables import NEW_ROWS, as_frame, live
 from pandas.api import types
 
 import skvae
@@ -236,8 +236,11 @@ def of_far_values(recipe):
     return [f"Column ({columns}) (holds .*single precision cannot model|is of kind)"]
 
 
-def check_new_rows(estimator, recipe, results, rng, also=()):
-    """New rows with more holes, other levels and far values have complete results."""
+def check_new_rows(estimator, recipe, results, rng, weight, also=()):
+    """New rows with more holes, other levels and far values have complete results.
+
+    `weight` is that of the fit's rows, and `also` are patterns of errors that may come up.
+    """
     for name, change in NEW_ROWS.items():
         new = recipe.contained(change(recipe.frame, rng))
         patterns = [*also]
@@ -246,10 +249,10 @@ def check_new_rows(estimator, recipe, results, rng, also=()):
         said, _ = refused(lambda new=new: results(estimator, new), patterns)
         for what, result in (said or {}).items():
             check_complete(result, f"{what} of {name} rows")
-    check_bad_rows(estimator, recipe, results)
+    check_bad_rows(estimator, recipe, results, live(recipe, weight))
 
 
-def check_bad_rows(estimator, recipe, results):
+def check_bad_rows(estimator, recipe, results, seen):
     """Rows that are not of the table are refused."""
     frame = recipe.frame
     floats = [j for j, dtype in enumerate(frame.dtypes) if dtype == np.float64]
@@ -265,7 +268,7 @@ def check_bad_rows(estimator, recipe, results):
     bad = {f"infinity.*{name}": infinite}
     if recipe.container == "frame":
         bad[f"Column {name} holds times"] = times
-        if not frame.iloc[:, j].isna().all():
+        if not seen.iloc[:, j].isna().all():
             bad[f"Column {name} held numbers at fit but holds text now"] = words
         bad["feature"] = frame.iloc[:, :-1]
     for pattern, new in bad.items():

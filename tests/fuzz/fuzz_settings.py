@@ -103,6 +103,8 @@ def of_constant_tables(recipe, weight):
 
 def _varies(column):
     seen = [cell for cell in column if not (np.ndim(cell) == 0 and pd.isna(cell))]
+    if pd.api.types.is_integer_dtype(column.dtype):
+        seen = [float(cell) for cell in seen]  # whole numbers beyond 2**53 may be one number
     return any(cell != seen[0] for cell in seen)
 
 

@@ -117,7 +117,7 @@ def examine(case):
     with loud():
         twin = clone(classifier).fit(X, y, sample_weight=weight)
         check_same(said["predict_proba"], twin.predict_proba(X), "probabilities of a clone")
-    check_new_rows(classifier, recipe, results, rng)
+    check_new_rows(classifier, recipe, results, rng, weight)
 
 
 def check_probabilities(classifier, X, probabilities):

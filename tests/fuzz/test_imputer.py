@@ -90,7 +90,7 @@ def examine(case):
     with loud():
         twin = clone(imputer).fit(X, sample_weight=weight)
         check_same(imputer.transform(X), twin.transform(X), "transform of a clone")
-    check_new_rows(imputer, recipe, results, rng)
+    check_new_rows(imputer, recipe, results, rng, weight)
 
 
 def reasons(case):

@@ -114,7 +114,7 @@ def examine(case):
     with loud():
         twin = clone(model).fit(X, sample_weight=weight)
         check_same(said["transform"], twin.transform(X), "transform of a clone")
-    check_new_rows(model, recipe, results, rng)
+    check_new_rows(model, recipe, results, rng, weight)
 
 
 def check_generated(model, X, z):

@@ -92,7 +92,7 @@ def examine(case):
         twin = clone(detector).fit(X, sample_weight=weight)
         check_same(said["score_samples"], twin.score_samples(X), "scores of a clone")
     check_explained(detector, recipe)
-    check_new_rows(detector, recipe, results, rng)
+    check_new_rows(detector, recipe, results, rng, weight)
 
 
 def check_explained(detector, recipe):

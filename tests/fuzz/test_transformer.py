@@ -124,7 +124,7 @@ def examine(case):
     with loud():
         twin = clone(model).fit(X, sample_weight=weight)
         check_same(said["transform"], twin.transform(X), "transform of a clone")
-    check_new_rows(model, recipe, results, rng, may)
+    check_new_rows(model, recipe, results, rng, weight, may)
 
 
 def check_latents(model, X, z):

@@ -38,6 +38,17 @@ def test_ties_go_to_the_first_whatever_the_batch():
     assert torch.equal(index, alone)
 
 
+def test_what_rounding_tells_apart_is_a_tie():
+    """More rows than candidates repeat each other but for rounding."""
+    exact = points(2).repeat(40, 1)
+    graph = NeighbourGraph.build(exact * (1 + 1e-7 * points(80, seed=1)), 5)
+    first, second = (graph.weights(exact * (1 + 1e-7 * points(80, seed=s))) for s in (2, 3))
+    assert torch.equal(first[1].sort().values, second[1].sort().values)
+    torch.testing.assert_close(first[0], second[0], atol=1e-3, rtol=0)
+    alone = torch.cat([graph.weights(row[None])[1] for row in exact])
+    assert torch.equal(graph.weights(exact)[1].sort().values, alone.sort().values)
+
+
 def test_few_rows_have_few_neighbours():
     x = points(3)
     assert nearest(x, x, 10)[1].shape == (3, 3)
