@@ -13,6 +13,9 @@ from torch import Tensor
 from skvae.distributions.base import Likelihood
 from skvae.distributions.sampling import fresh_generator, uniform_like
 
+# Probabilities that rounding alone may tell apart, relative to the largest.
+EQUAL = 1e-5
+
 
 class FiniteLikelihood(Likelihood):
     """What binary, nominal and ordered columns share: predictions are ``C`` probabilities."""
@@ -37,8 +40,10 @@ class FiniteLikelihood(Likelihood):
         return self.probs(driven, free)
 
     def point(self, statistics: Tensor) -> Tensor:
-        """The most probable code, the lower one of equals."""
-        return statistics.argmax(-1).to(statistics.dtype)
+        """The most probable code, the lowest of equals."""
+        top = statistics.amax(-1, keepdim=True)
+        among = statistics >= top - EQUAL * top.abs()
+        return (among.cumsum(-1) == 0).sum(-1).to(statistics.dtype)  # those before the first
 
     def sample(
         self, driven: Tensor, free: Tensor, generator: torch.Generator | None = None
@@ -182,7 +187,7 @@ class Ordinal(FiniteLikelihood):
 
     def point(self, statistics: Tensor) -> Tensor:
         """The median code: the best guess when errors count by the number of steps."""
-        median = (statistics.cumsum(-1) < 0.5).sum(-1)
+        median = (statistics.cumsum(-1) < 0.5 * (1 - EQUAL)).sum(-1)
         return median.clamp(max=self.n_categories - 1).to(statistics.dtype)
 
     def init_driven(self, x: Tensor, observed: Tensor) -> Tensor:

@@ -257,6 +257,15 @@ def test_leading_dimensions_broadcast(name):
     assert likelihood.point(statistics).shape == (2, 4, 3)
 
 
+def test_the_first_of_equal_levels_is_the_point():
+    """However rounding may tell them apart."""
+    third = torch.full((3, 3), 1 / 3) + 1e-7 * (torch.eye(3) - 0.5)
+    assert Categorical(3).point(third).tolist() == [0, 0, 0]
+    assert Categorical(3).point(torch.tensor([[0.2, 0.3, 0.5]])).tolist() == [2]
+    half = torch.tensor([[0.5 - 1e-7, 0.5 + 1e-7], [0.5 + 1e-7, 0.5 - 1e-7], [0.4, 0.6]])
+    assert Ordinal(2).point(half).tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_sampling_needs_nothing_but_its_generator(name):
     likelihood, driven, free, _ = parameters(name)

@@ -86,7 +86,7 @@ def examine(case):
         return
     check_filled(imputer, recipe, weight, X)
     assert (numbers(said["lower"]) <= numbers(said["upper"])).all()
-    check_draws(imputer, X)
+    check_draws(imputer, recipe)
     with loud():
         twin = clone(imputer).fit(X, sample_weight=weight)
         check_same(imputer.transform(X), twin.transform(X), "transform of a clone")
@@ -154,14 +154,20 @@ def unseen(recipe, weight, sentinel, column_types):
     return strange
 
 
-def check_draws(imputer, X):
+def check_draws(imputer, recipe):
     """Draws are whole tables, and the same for the same seed."""
+    X = recipe.X
+    # Models of resampled rows may lack the one that is a score of orders of magnitude away.
+    may = of_far_values(recipe) if imputer.n_estimators > 1 else ()
+    draws, was_refused = refused(lambda: imputer.sample_imputations(X, 3, random_state=0), may)
+    if not was_refused:
+        with loud():
+            again = imputer.sample_imputations(X, 3, random_state=0)
+        check_same(draws[2], again[2], "a draw again")
+        for draw in draws:
+            check_complete(draw, "sample_imputations")
     with loud():
-        draws = imputer.sample_imputations(X, 3, random_state=0)
-        check_same(draws[2], imputer.sample_imputations(X, 3, random_state=0)[2], "a draw again")
-    for draw in draws:
-        check_complete(draw, "sample_imputations")
-    assert np.isfinite(imputer.score(X))
+        assert np.isfinite(imputer.score(X))
 
 
 @few
