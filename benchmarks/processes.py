@@ -105,15 +105,7 @@ def main() -> None:
         f"{args.method}, {args.rows} x {N_FEATURES}, {RATE:.0%} holes, batches of "
         f"{args.batch_size} rows, {args.max_iter} steps, one thread a process"
     )
-    columns = (
-        "processes",
-        "seconds",
-        "processor s",
-        "times as fast",
-        "difference",
-        "score",
-        "load",
-    )
+    columns = ("processes", "seconds", "processor s", "times as fast", "difference", "score")
     print("".join(f"{name:>14}" for name in (*columns, "load")))
     first: tuple[float, np.ndarray] | None = None
     with tempfile.TemporaryDirectory() as folder:

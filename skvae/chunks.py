@@ -26,6 +26,7 @@ def map_chunks(
     *,
     chunk_size: int = CHUNK_SIZE,
     columns: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
     out: str | os.PathLike | None = None,
 ) -> Iterator[Any] | Path:
     """Fill, score or predict a table part by part.
@@ -44,9 +45,12 @@ def map_chunks(
         Rows of a part, at most.
     columns : sequence of str or None, default=None
         Those to read of the source; None is all of them.
+    keep : sequence of str or None, default=None
+        Columns that the method does not see, and that stand before its results: the numbers of
+        customers, for example. Results are frames then.
     out : str, path-like or None, default=None
         A Parquet file to write results to, named so. It is there once all of it is written, in
-        place of a file of that name; it has no index.
+        place of a file of that name; it has no index: `keep` a column that says which row is which.
 
     Returns
     -------
@@ -79,9 +83,41 @@ def map_chunks(
         )
     if out is not None:
         _check_target(Path(out), source)
+    for name, given in (("columns", columns), ("keep", keep)):
+        if isinstance(given, str):
+            raise TypeError(f"{name} must be a list of names, got {given!r}: pass [{given!r}].")
+    if keep is not None and columns is not None:
+        columns = [*keep, *(name for name in columns if name not in keep)]
     parts = iter_chunks(source, chunk_size, columns=columns)
-    results = map(method, parts)
+    results = _results(method, parts, None if keep is None else list(keep))
     return results if out is None else _write(results, method, out)
+
+
+def _results(method: Callable, parts: Iterator[Any], keep: list[str] | None) -> Iterator[Any]:
+    number = -1
+    for number, part in enumerate(parts):
+        yield method(part) if keep is None else _beside(method, part, keep, number)
+    if number < 0:
+        raise ValueError("The source has no rows (n_samples=0): it is empty, or was read before.")
+
+
+def _beside(method: Callable, part: Any, keep: list[str], number: int) -> pd.DataFrame:
+    """Results with columns of the part before them."""
+    if not isinstance(part, pd.DataFrame):
+        raise TypeError(
+            f"keep={keep} names columns of frames of pandas, or of files; chunk {number} of X is "
+            f"of type {type(part).__name__}."
+        )
+    missing = [name for name in keep if name not in part.columns]
+    if missing:
+        raise ValueError(f"Chunk {number} of X has no columns {missing}, which keep= asks for.")
+    result = _as_frame(method(part.drop(columns=keep)), method)
+    if not isinstance(result, pd.DataFrame):  # of set_output
+        result = result.to_pandas()
+    twice = [name for name in keep if name in result.columns]
+    if twice:
+        raise ValueError(f"The results of {_name(method)} have columns {twice} of their own.")
+    return pd.concat([part[keep], result.set_axis(part.index)], axis=1)
 
 
 def _check_target(out: Path, source: Any) -> None:
@@ -97,15 +133,9 @@ def _check_target(out: Path, source: Any) -> None:
 
 
 def _write(results: Iterator[Any], method: Callable, out: str | os.PathLike) -> Path:
-    n_parts = 0
     with ParquetSink(out) as sink:
         for result in results:
             sink.write(_as_frame(result, method))
-            n_parts += 1
-        if not n_parts:
-            raise ValueError(
-                "The source has no rows (n_samples=0): it is empty, or was read before."
-            )
     return Path(out)
 
 
@@ -113,7 +143,7 @@ def _as_frame(result: Any, method: Callable) -> Any:
     """A result with names for its columns."""
     if is_frame(result):
         return result
-    name = getattr(method, "__name__", "result")
+    name = _name(method)
     if isinstance(result, np.ndarray | pd.Series) and result.ndim == 1:
         return pd.DataFrame({name: np.asarray(result)})
     if not isinstance(result, np.ndarray) or result.ndim != 2:
@@ -122,6 +152,10 @@ def _as_frame(result: Any, method: Callable) -> Any:
             "and write what you need of it."
         )
     return pd.DataFrame(result, columns=_names(method, name, result.shape[1]))
+
+
+def _name(method: Callable) -> str:
+    return getattr(method, "__name__", "result")
 
 
 def _names(method: Callable, name: str, width: int) -> list[str]:

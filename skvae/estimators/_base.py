@@ -38,6 +38,7 @@ from skvae.tabular import Column, TableCodec
 from skvae.tabular.callers import user_level
 from skvae.tabular.scaling import TableScaler
 from skvae.tabular.table import as_table
+from skvae.tabular.wild import wild_values
 from skvae.training import EnsembleFitter, FitSettings, Tensors
 from skvae.training.checkpoint import Checkpoint
 from skvae.training.run import current_run
@@ -56,6 +57,8 @@ LIKELIHOODS: dict[str, dict[str, type[Likelihood]]] = {
 class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
     """Validation, encoding and fitting; the estimators add what they predict."""
 
+    # Whether a fit says that single numbers outweigh all others of their column.
+    _minds_wild_values = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [
@@ -209,6 +212,9 @@ class BaseVAE(SavedEstimator, CallbackSupportMixin, ChunkedFit):
         density, regression = self._likelihoods()
         if not values.shape[1]:
             return None
+        if self._minds_wild_values:
+            for sentence in wild_values(values, observed, self._modelled_columns):
+                warnings.warn(sentence, UserWarning, stacklevel=user_level())
         scaler = TableScaler().fit(values, observed, self._modelled_columns, weight)
         slope, intercept = scaler.regression_from_targets
         table = scaled_table(scaler, values, observed)

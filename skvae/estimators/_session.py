@@ -6,6 +6,7 @@ import functools
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -75,9 +76,17 @@ def _unheard() -> Iterator[None]:
 
 
 def _conclude(run: Run) -> None:
+    failure = None if run.checkpoint is None else run.checkpoint.failure
+    if failure is not None:
+        warnings.warn(
+            f"checkpoint={str(run.checkpoint.folder.parent)!r} could not be written to, and the "
+            f"fit went on without: {failure}. Free space, or choose another folder.",
+            UserWarning,
+            stacklevel=user_level(),
+        )
     if run.cut:
         again = ""
-        if run.checkpoint is not None:
+        if run.checkpoint is not None and failure is None:
             again = " The same fit, run again, goes on from its checkpoint."
         warnings.warn(
             "The fit was interrupted: the estimator is fitted, but trained for fewer steps than "
@@ -87,6 +96,11 @@ def _conclude(run: Run) -> None:
         )
     elif run.checkpoint is not None:
         run.checkpoint.remove()
+
+
+# Seconds within which a second Ctrl-C ends everything, be it in another fit of the same search.
+SECONDS_OF_DOUBT = 5.0
+_last_interrupt = -SECONDS_OF_DOUBT
 
 
 @contextmanager
@@ -101,14 +115,16 @@ def _interruptible(run: Run) -> Iterator[None]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if run.interrupted:
+        global _last_interrupt
+        before, _last_interrupt = _last_interrupt, time.monotonic()
+        if run.interrupted or _last_interrupt - before < SECONDS_OF_DOUBT:
             raise KeyboardInterrupt
         run.interrupted = True
         if run.team.rank:
             return
         print(
             "skvae: the training ends here; what it has learnt is made ready for use. "
-            "Press Ctrl-C again to give that up too.",
+            "Press Ctrl-C again to give that, and all that would come after, up too.",
             file=sys.stderr,
         )
 

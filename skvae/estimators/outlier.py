@@ -170,6 +170,7 @@ class VAEOutlierDetector(FitPredict, FittedDetector):
     'petal width (cm)'
     """
 
+    _minds_wild_values = False  # finding them is what it is for
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseVAE._parameter_constraints,
         "n_components": [*BaseVAE._parameter_constraints["n_components"], None],

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.tabular.natives import is_native_frame, refuse_lazy
-from skvae.tabular.parquet import frame_of, is_record_batch, is_source, read_chunks
+from skvae.tabular.parquet import frame_of, is_path, is_record_batch, is_source, read_chunks
 from skvae.tabular.table import Table, as_table
 
 CHUNK_SIZE = 65_536
@@ -23,11 +23,11 @@ def is_frame(X: Any) -> bool:
 def is_chunked(X: Any) -> bool:
     """Whether `X` is no table but a source of tables.
 
-    That is a path, a reader of pyarrow, an iterator, or a list of frames. Lists of anything else
-    are array-likes.
+    That is a path, a reader of pyarrow, an iterator, or a list of frames or paths. Lists of
+    anything else are array-likes.
     """
     if isinstance(X, list | tuple):
-        return bool(X) and (is_frame(X[0]) or is_record_batch(X[0]))
+        return bool(X) and (is_frame(X[0]) or is_record_batch(X[0]) or is_path(X[0]))
     return is_source(X) or isinstance(X, Iterator)
 
 
@@ -42,7 +42,7 @@ def iter_chunks(
         A table in memory (of pandas, polars or pyarrow, or an array) is cut. A path is that of a
         Parquet file, or of a folder of such files; `pyarrow.dataset.Dataset`, `Scanner`,
         `pyarrow.parquet.ParquetFile` and `RecordBatchReader` are read batch by batch. Tables of an
-        iterable come as they are, long ones cut.
+        iterable come as they are, long ones cut; paths in it are read.
     chunk_size : int, default=65536
         Rows of a chunk, at most.
     columns : sequence of str or None, default=None
@@ -72,6 +72,8 @@ def iter_chunks(
         raise TypeError(f"chunk_size must be a whole number of rows, got {chunk_size!r}.")
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size!r}.")
+    if isinstance(columns, str):
+        raise TypeError(f"columns must be a list of names, got {columns!r}: pass [{columns!r}].")
     return _cut(_parts(source, int(chunk_size), columns), int(chunk_size))
 
 
@@ -89,6 +91,10 @@ def _parts(source: Any, size: int, columns: Sequence[str] | None) -> Iterator[An
         yield from read_chunks(source, size, columns)
         return
     for number, given in enumerate(source if is_chunked(source) else [source]):
+        if is_chunked(source) and is_path(given):
+            yield from read_chunks(given, size, columns)
+            continue
+        refuse_lazy(given)
         part = given
         if is_record_batch(given):
             part = frame_of(given)
@@ -158,7 +164,13 @@ def _departure(names: list[Any], wanted: list[Any]) -> str:
     missing = [name for name in wanted if name not in names]
     more = [name for name in names if name not in wanted]
     if not missing and not more:
-        return f"has its columns in another order than the first: {names}, not {wanted}"
+        return (
+            f"has its columns in another order than the first: {names}, not {wanted}. Give "
+            "chunk[names] with the same names for all"
+        )
     parts = [f"lacks the columns {missing}"] * bool(missing)
     parts += [f"has the columns {more}"] * bool(more)
-    return f"{' and '.join(parts)}, unlike the first"
+    return (
+        f"{' and '.join(parts)}, unlike the first. Give all chunks the same columns; those without "
+        "values are filled with NaN by chunk.reindex(columns=names)"
+    )

@@ -21,6 +21,11 @@ def is_source(X: Any) -> bool:
     return type(X).__module__.split(".")[0] == "pyarrow" and type(X).__name__ in _READERS
 
 
+def is_path(X: Any) -> bool:
+    """Whether `X` is the path of a file: an object, or a string that ends like one of Parquet."""
+    return isinstance(X, os.PathLike) or (isinstance(X, str) and X.endswith((".parquet", ".pq")))
+
+
 def is_record_batch(X: Any) -> bool:
     """Whether `X` is one batch of pyarrow."""
     return type(X).__module__.split(".")[0] == "pyarrow" and type(X).__name__ == "RecordBatch"
@@ -121,7 +126,8 @@ def _of_path(pyarrow: Any, path: Path, size: int, columns: Sequence[str] | None)
         if own.names != first.names:
             raise ValueError(
                 f"File {fragment.path!r} has the columns {own.names}, but {fragments[0].path!r} "
-                f"has {first.names}: {_difference(own.names, first.names)}."
+                f"has {first.names}: {_difference(own.names, first.names)}. Write all files with "
+                "the same columns, or give iter_chunks and map_chunks the columns= that all have."
             )
         schema = own
         for field in more:

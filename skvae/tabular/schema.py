@@ -133,10 +133,13 @@ def check_domain(kind: str, name: Hashable, numbers: np.ndarray) -> None:
         return
     if wrong.any():
         example = float(numbers[np.argmax(wrong)])
+        of_logarithm = ""
+        if kind == "positive" and not (numbers < 0).any():
+            of_logarithm = ", and numpy.log1p of its values if they are skewed"
         raise ValueError(
             f"Column {name!r} is of kind {kind!r}, which needs {rule}, but holds {example:g} "
             f"({int(wrong.sum())} such value(s)). Correct them, or pass "
-            f"column_types={{{name!r}: 'continuous'}} at fit."
+            f"column_types={{{name!r}: 'continuous'}} at fit{of_logarithm}."
         )
 
 

@@ -79,6 +79,7 @@ def as_table(X: Any) -> Table:
     Parameters
     ----------
     X : Table, or frame (of pandas, polars or pyarrow) or array of shape (n_samples, n_features)
+        Of masked arrays, what is masked is absent.
 
     Returns
     -------
@@ -128,6 +129,8 @@ def _check_array(X: Any) -> np.ndarray:
             "partial_fit and in chunks give tables of all columns, and name the blocks by its "
             "modalities."
         )
+    if np.ma.isMaskedArray(X):  # what is masked is absent
+        X = X.astype(np.float64 if X.dtype.kind in "biuf" else object).filled(np.nan)
     if isinstance(X, (list, tuple)) and _would_become_text(X):
         # np.asarray([[1, "a"]]) turns the 1 into "1"; as objects each cell keeps its type.
         X = np.array(X, dtype=object)

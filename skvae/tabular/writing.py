@@ -91,7 +91,8 @@ class ParquetSink:
             except (self._pyarrow.ArrowInvalid, self._pyarrow.ArrowNotImplementedError) as error:
                 raise ValueError(
                     f"Column {name!r} of part {self._n_parts} is of type "
-                    f"{part.schema.field(name).type}, of the first {wanted}: {error}"
+                    f"{part.schema.field(name).type}, of the first {wanted}: {error}. Cast the "
+                    "source's parts to the same dtypes, for example with chunk.astype({...})."
                 ) from error
         return self._pyarrow.Table.from_arrays(columns, schema=schema)
 

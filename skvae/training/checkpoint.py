@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -29,6 +30,11 @@ class Checkpoint:
     seconds : float
         Between two states of a loop.
 
+    Attributes
+    ----------
+    failure : str or None
+        Why a state could not be written.
+
     Raises
     ------
     OSError
@@ -45,6 +51,7 @@ class Checkpoint:
                 "that is there, or can be made."
             ) from error
         self._last = time.monotonic()
+        self.failure: str | None = None
 
     @property
     def is_due(self) -> bool:
@@ -52,13 +59,25 @@ class Checkpoint:
         return time.monotonic() - self._last >= self.seconds
 
     def write(self, number: int, name: str, state: dict[str, Any]) -> None:
-        """Keep the state of a loop; a kill in between leaves the state before."""
-        self.folder.mkdir(exist_ok=True)
+        """Keep the state of a loop; a kill in between leaves the state before.
+
+        A disk that is full costs the checkpoint, not the fit: see `failure`.
+        """
+        self._last = time.monotonic()
         path = self._path(number)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save({"name": name, **state}, unfinished)
+        try:
+            self._replace(path, unfinished, {"name": name, **state})
+        except (OSError, RuntimeError) as error:  # torch's own, when a disk is full
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            self.failure = str(error).splitlines()[0]
+
+    def _replace(self, path: Path, unfinished: Path, state: dict[str, Any]) -> None:
+        # The same fit elsewhere may have ended, and taken the folder with it.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, unfinished)
         os.replace(unfinished, path)
-        self._last = time.monotonic()
 
     def read(self, number: int, name: str) -> dict[str, Any] | None:
         """The state of a loop, None if it has none.
@@ -71,7 +90,7 @@ class Checkpoint:
         path = self._path(number)
         if not path.exists():
             return None
-        remedy = "Remove the folder; the fit then starts anew."
+        remedy = f"Remove {self.folder}; the fit then starts anew."
         try:
             state = torch.load(path, map_location=CPU, weights_only=True)  # executes nothing
             known = state["name"]

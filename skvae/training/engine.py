@@ -97,6 +97,11 @@ class FabricEngine:
                     f"{list(known)}."
                 )
 
+        for name in ("devices", "num_nodes"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1 and not (name == "devices" and value == -1):
+                raise ValueError(f"FabricEngine({name}={value!r}) must be at least 1.")
+
     @property
     def alone(self) -> bool:
         """Whether it is one process, with an accelerator or a precision."""

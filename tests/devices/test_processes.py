@@ -179,6 +179,7 @@ def test_one_process_in_mixed_precision():
         ({"strategy": "fsdp"}, r"strategy='fsdp'\) is not known.*'ddp_spawn'"),
         ({"accelerator": "tpu"}, "accelerator='tpu'"),
         ({"precision": "16-mixed"}, "precision='16-mixed'"),
+        ({"devices": 0}, r"devices=0\) must be at least 1"),
     ],
 )
 def test_unknown_settings_are_refused_at_once(settings, message):

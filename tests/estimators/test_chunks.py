@@ -234,6 +234,43 @@ def test_chunk_sizes_and_columns(folder):
             list(iter_chunks(source, columns=["f", "nope"]))
 
 
+def test_lists_and_iterators_of_paths(folder):
+    frame = mixed_frame()
+    whole = answers(fitted("imputer", frame), frame)
+    paths = sorted(folder.iterdir())
+    for source in (paths, iter(paths), [str(path) for path in paths]):
+        np.testing.assert_array_equal(answers(fitted("imputer", source), frame), whole)
+    assert len(pd.concat(list(iter_chunks(paths, columns=["f"])))) == 240
+
+
+def test_keys_stand_beside_the_results(folder, tmp_path):
+    frame = mixed_frame()
+    imputer = VAEImputer(**QUICK).fit(frame)
+    keyed = frame.assign(key=[f"k{i}" for i in range(240)])
+    keyed.to_parquet(tmp_path / "keyed.parquet")
+    options = {"chunk_size": 100, "keep": ["key"]}
+    path = map_chunks(
+        imputer.transform, tmp_path / "keyed.parquet", out=tmp_path / "out.parquet", **options
+    )
+    written = pd.read_parquet(path)
+    assert written.columns.tolist() == ["key", *frame.columns]
+    assert written["key"].tolist() == keyed["key"].tolist()
+    np.testing.assert_array_equal(written["f"], imputer.transform(frame)["f"])
+    parts = list(map_chunks(imputer.score_samples, keyed, **options))
+    assert [part.columns.tolist() for part in parts] == [["key", "score_samples"]] * 3
+    assert pd.concat(parts).index.equals(keyed.index)
+    # The columns for the method may be named too.
+    chosen = map_chunks(imputer.transform, keyed, columns=list(frame.columns), keep=["key"])
+    assert next(chosen).columns.tolist() == ["key", *frame.columns]
+    for source, keep, error, match in (
+        (keyed, "key", TypeError, r"keep must be a list of names, got 'key': pass \['key'\]"),
+        (keyed, ["nix"], ValueError, r"Chunk 0 of X has no columns \['nix'\]"),
+        (np.ones((3, 2)), ["key"], TypeError, "names columns of frames of pandas"),
+    ):
+        with pytest.raises(error, match=match):
+            list(map_chunks(imputer.transform, source, keep=keep))
+
+
 def test_filling_a_file(folder):
     frame = mixed_frame()
     imputer = VAEImputer(**QUICK).fit(folder)
@@ -425,6 +462,12 @@ def test_arguments_beside_chunks():
     imputer = VAEImputer(**QUICK).fit(frame)
     with pytest.raises(TypeError, match=r"which only fit takes.*map_chunks"):
         imputer.transform("table.parquet")
+    spent = iter([frame])
+    list(spent)
+    with pytest.raises(ValueError, match="was read before"):
+        list(map_chunks(imputer.transform, spent))
+    with pytest.raises(TypeError, match=r"columns must be a list of names.*pass \['f'\]"):
+        iter_chunks(frame, columns="f")
     # At once, not after a fit.
     for method in (imputer.fit_transform, VAEOutlierDetector().fit_predict):
         with pytest.raises(TypeError, match=r"which only fit takes"):

@@ -1,6 +1,7 @@
 """Fits that are followed, interrupted, killed and taken up again."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from skvae import (
     VAETransformer,
 )
 from skvae.datasets import ampute
+from skvae.estimators import _session
 from skvae.training.checkpoint import Checkpoint
 from skvae.training.run import Stage
 
@@ -134,6 +136,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 from skvae import VAEImputer
 from skvae.datasets import ampute
+from skvae.estimators import _session
 from skvae.training.checkpoint import Checkpoint
 from skvae.training.run import Stage
 
@@ -202,7 +205,40 @@ def test_a_checkpoint_that_cannot_be_made_is_named(tmp_path):
         VAEImputer(**SMALL, checkpoint="").fit(X)
 
 
+def test_a_full_disk_costs_the_checkpoint_but_not_the_fit(tmp_path, monkeypatch):
+    def full(state, path):
+        path.write_bytes(b"half of it")
+        raise RuntimeError("unexpected pos 176128 vs 176016")
+
+    monkeypatch.setattr(torch, "save", full)
+    model = VAEImputer(**SMALL, checkpoint=tmp_path / "fits")
+    with pytest.warns(UserWarning, match=r"checkpoint=.*fits.*went on without: unexpected pos"):
+        filled = model.fit(X).transform(X)
+    np.testing.assert_array_equal(filled, VAEImputer(**SMALL).fit(X).transform(X))
+    assert not (tmp_path / "fits").exists()
+
+
+def test_the_same_fit_may_run_twice_at_once(tmp_path, monkeypatch):
+    """The one that ends first takes the folder with it."""
+    write = Checkpoint.write
+
+    def gone(self, *args):
+        shutil.rmtree(tmp_path / "fits", ignore_errors=True)
+        write(self, *args)
+
+    monkeypatch.setattr(Checkpoint, "write", gone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VAEImputer(**SMALL, checkpoint=tmp_path / "fits").fit(X)
+
+
 # Interruptions ------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _long_ago(monkeypatch):
+    """No other test has pressed Ctrl-C just before."""
+    monkeypatch.setattr(_session, "_last_interrupt", -np.inf)
 
 
 @contextlib.contextmanager
@@ -241,6 +277,19 @@ def test_an_interrupted_fit_is_fitted(name, step, monkeypatch, capsys):
 def test_a_second_interruption_ends_everything(monkeypatch):
     with pressed(monkeypatch, 2, times=2), pytest.raises(KeyboardInterrupt):
         VAEImputer(**SMALL).fit(X)
+
+
+def test_a_second_interruption_may_come_in_the_next_fit(monkeypatch):
+    """As in a search, whose first fit has ended by the first."""
+    monkeypatch.setattr(_session, "SECONDS_OF_DOUBT", 1e9)
+    with pressed(monkeypatch, 2):
+        with pytest.warns(UserWarning, match="interrupted"):
+            VAEImputer(**SMALL).fit(X)
+        with pytest.raises(KeyboardInterrupt):
+            VAEImputer(**SMALL).fit(X)
+        monkeypatch.setattr(_session, "SECONDS_OF_DOUBT", 0.0)
+        with pytest.warns(UserWarning, match="interrupted"):
+            VAEImputer(**SMALL).fit(X)
 
 
 def test_an_interrupted_fit_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
