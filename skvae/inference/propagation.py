@@ -81,7 +81,8 @@ def _among_ties(points: Tensor, references: Tensor, k: int, own: Tensor | None) 
     """
     references = references.double()
     half = 0.5 * references.square().sum(1)
-    place = PLACE * half.max() * torch.arange(len(half), dtype=half.dtype) / len(half)
+    most = half.max().clamp(min=1e-12)
+    place = PLACE * most * torch.arange(len(half), dtype=half.dtype) / len(half)
     apart = torch.addmm((half + place)[None], points.double(), references.mT, alpha=-1)
     if own is not None:
         apart[torch.arange(len(points)), own] = torch.inf

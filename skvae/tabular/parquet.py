@@ -127,7 +127,7 @@ def _of_path(pyarrow: Any, path: Path, size: int, columns: Sequence[str] | None)
             raise ValueError(
                 f"File {fragment.path!r} has the columns {own.names}, but {fragments[0].path!r} "
                 f"has {first.names}: {_difference(own.names, first.names)}. Write all files with "
-                "the same columns, or give iter_chunks and map_chunks the columns= that all have."
+                "the same columns."
             )
         schema = own
         for field in more:
