@@ -32,6 +32,7 @@ def check_everything(X, new=None, sample_weight=None, **parameters):
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # overflow and friends included
             warnings.filterwarnings("ignore", message="Skipping features")
+            warnings.filterwarnings("ignore", message="Column .* interquartile ranges")
             imputer = VAEImputer(**settings, **parameters).fit(X, sample_weight=sample_weight)
             table = imputer.transform(new)
             lower, upper = imputer.predict_interval(new)
