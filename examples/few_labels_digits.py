@@ -45,7 +45,7 @@ def hide_labels(per_class: int) -> np.ndarray:
 # Both classifiers that see all digits need far fewer labels than those that see the labelled ones
 # alone. Up to 100 labels plain ``LabelSpreading`` is ahead, and it is quick: pixels of one scale
 # are what its distances are made for. With more labels the two are close. ``max_iter`` is there to
-# be quick; with all steps accuracies are the same within .003.
+# be quick.
 
 accuracy = {}
 for per_class in (2, 10, 20):

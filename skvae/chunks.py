@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skvae.tabular.chunks import CHUNK_SIZE, is_frame, iter_chunks
+from skvae.tabular.chunks import CHUNK_SIZE, check_names, is_frame, iter_chunks
 from skvae.tabular.writing import ParquetSink
 
 __all__ = ["iter_chunks", "map_chunks"]
@@ -83,9 +83,7 @@ def map_chunks(
         )
     if out is not None:
         _check_target(Path(out), source)
-    for name, given in (("columns", columns), ("keep", keep)):
-        if isinstance(given, str):
-            raise TypeError(f"{name} must be a list of names, got {given!r}: pass [{given!r}].")
+    check_names(columns=columns, keep=keep)
     if keep is not None and columns is not None:
         columns = [*keep, *(name for name in columns if name not in keep)]
     parts = iter_chunks(source, chunk_size, columns=columns)
@@ -124,11 +122,14 @@ def _check_target(out: Path, source: Any) -> None:
     """Raise ValueError where results would be written over what they are read from."""
     if out.suffix not in (".parquet", ".pq"):
         raise ValueError(f"out={str(out)!r} is written as Parquet: name it {out.stem}.parquet.")
-    if isinstance(source, str | os.PathLike):
-        read, written = Path(source).resolve(), out.resolve()
+    written = out.resolve()
+    for path in source if isinstance(source, list | tuple) else [source]:
+        if not isinstance(path, str | os.PathLike):
+            continue
+        read = Path(path).resolve()
         if read == written or read in written.parents:
             raise ValueError(
-                f"out={str(out)!r} is part of the source {str(source)!r}: write elsewhere."
+                f"out={str(out)!r} is part of the source {str(path)!r}: write elsewhere."
             )
 
 

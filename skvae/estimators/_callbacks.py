@@ -22,7 +22,7 @@ try:
 except ImportError:
     HAVE_CALLBACKS = False
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupportMixin:
         """Says what callbacks need."""
 
         def set_callbacks(self, *callbacks: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -191,63 +192,27 @@ def refuse_chunks(X: Any) -> None:
         )
 
 
+def _of_one_table(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse sources of several tables before anything is learnt of them."""
+
+    @functools.wraps(method)
+    def checked(self: Any, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        refuse_chunks(X)
+        return method(self, X, y, **fit_params)
+
+    return checked
+
+
 class FitTransform(TransformerMixin):
     """`fit_transform`, of one table."""
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit to a table in memory, then transform it.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        y : None
-            Ignored.
-        **fit_params : dict
-            Of `fit`.
-
-        Returns
-        -------
-        What `transform` makes of `X`.
-
-        Raises
-        ------
-        TypeError
-            If `X` is a source of chunks, before anything is learnt of them.
-        ValueError, TypeError
-            As `fit` does.
-        """
-        refuse_chunks(X)
-        return super().fit_transform(X, y, **fit_params)
+    fit_transform = _of_one_table(TransformerMixin.fit_transform)
 
 
 class FitPredict(OutlierMixin):
     """`fit_predict`, of one table."""
 
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
-        """Fit to a table in memory, and tell its outliers.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        y : None
-            Ignored.
-        **fit_params : dict
-            Of `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            1 for inliers, -1 for outliers.
-
-        Raises
-        ------
-        TypeError
-            If `X` is a source of chunks, before anything is learnt of them.
-        ValueError, TypeError
-            As `fit` does.
-        """
-        refuse_chunks(X)
-        return super().fit_predict(X, y, **fit_params)
+    fit_predict = _of_one_table(OutlierMixin.fit_predict)
 
 
 def _without_named(table: Table, y: Any, sample_weight: Any) -> Chunk:

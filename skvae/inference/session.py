@@ -5,13 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 
 from skvae.inference.devices import active_device, landing
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+
+class Placed(Protocol):
+    """Whatever is on a device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+
+
+Owner = TypeVar("Owner", bound=Placed)
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -33,15 +44,17 @@ def torch_defaults(grad: bool = False, device: torch.device | None = None) -> It
         torch.set_default_dtype(dtype)
 
 
-def where_it_is(method: Method) -> Method:
+def where_it_is(
+    method: Callable[Concatenate[Owner, Options], Result],
+) -> Callable[Concatenate[Owner, Options], Result]:
     """Decorate a method: it runs under `torch_defaults` on its object's own `device`."""
 
     @functools.wraps(method)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(self: Owner, *args: Options.args, **kwargs: Options.kwargs) -> Result:
         with torch_defaults(device=self.device):
             return method(self, *args, **kwargs)
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 @contextmanager

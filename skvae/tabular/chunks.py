@@ -72,9 +72,15 @@ def iter_chunks(
         raise TypeError(f"chunk_size must be a whole number of rows, got {chunk_size!r}.")
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size!r}.")
-    if isinstance(columns, str):
-        raise TypeError(f"columns must be a list of names, got {columns!r}: pass [{columns!r}].")
+    check_names(columns=columns)
     return _cut(_parts(source, int(chunk_size), columns), int(chunk_size))
+
+
+def check_names(**lists: Any) -> None:
+    """Raise TypeError where one name is given for a list of them."""
+    for argument, given in lists.items():
+        if isinstance(given, str):
+            raise TypeError(f"{argument} must be a list of names, got {given!r}: pass [{given!r}].")
 
 
 def _cut(parts: Iterable[Any], size: int) -> Iterator[Any]:

@@ -288,7 +288,7 @@ def test_filling_a_file(folder):
 def test_results_do_not_replace_what_they_are_read_from(folder):
     imputer = VAEImputer(**QUICK).fit(folder)
     file = next(folder.rglob("*.parquet"))
-    for source, out in ((file, file), (folder, folder / "more.parquet")):
+    for source, out in ((file, file), (folder, folder / "more.parquet"), ([file], file)):
         with pytest.raises(ValueError, match="is part of the source"):
             map_chunks(imputer.transform, source, out=out)
     with pytest.raises(ValueError, match=r"written as Parquet: name it filled\.parquet"):

@@ -136,7 +136,6 @@ import numpy as np
 from sklearn.datasets import load_iris
 from skvae import VAEImputer
 from skvae.datasets import ampute
-from skvae.estimators import _session
 from skvae.training.checkpoint import Checkpoint
 from skvae.training.run import Stage
 
